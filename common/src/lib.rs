@@ -1,1 +1,10 @@
-//! common
+//! What the three services share, in the order a service meets it.
+
+pub mod admin;
+pub mod config;
+pub mod discovery;
+pub mod http;
+pub mod listener;
+pub mod net;
+pub mod shutdown;
+pub mod telemetry;

@@ -1,0 +1,274 @@
+//! Layers the sources over each other by turning the lower ones into clap defaults.
+//!
+//! Clap already ranks a flag over an environment variable over a default, so a value from the file
+//! (or from `PREFIX_KEY_FILE`) becomes the default of its option. Before that it is parsed alone,
+//! so that an error can name the place it stands in.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::error::{ContextKind, ContextValue};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, Parser};
+
+use super::{ConfigError, file};
+
+/// A parsed schema together with where each of its values came from.
+#[derive(Debug)]
+pub struct Loaded<T> {
+    pub options: T,
+    resolved: Vec<Resolved>,
+}
+
+#[derive(Debug)]
+struct Resolved {
+    key: String,
+    values: Vec<String>,
+    many: bool,
+    source: &'static str,
+}
+
+/// Parses `args` (the program's name first), the process environment and the file that `--config`
+/// names into `T`. Environment variables start with `env_prefix` and an underscore.
+pub fn load<T: Parser>(
+    env_prefix: &str,
+    args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> Result<Loaded<T>, ConfigError> {
+    load_with(env_prefix, args, &|name| std::env::var_os(name))
+}
+
+type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+fn load_with<T: Parser>(
+    env_prefix: &str,
+    args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    env: Environment<'_>,
+) -> Result<Loaded<T>, ConfigError> {
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let plain = T::command();
+    let mut command = plain.clone();
+
+    if let Some((path, named_by)) = config_path(&plain, &args, env_prefix, env) {
+        for entry in read_file(&path, &named_by)? {
+            let arg = option_named(&plain, &entry.key).ok_or_else(|| unknown_key(&plain, &path, &entry))?;
+            let place = format!("{}:{}", path.display(), entry.line);
+            try_alone(&plain, arg, &entry.values, &place)?;
+            let id = arg.get_id().clone();
+            command = command.mut_arg(id, |arg| arg.default_values(entry.values));
+        }
+    }
+
+    let mut environment = Vec::new();
+    for arg in plain.get_arguments().filter(|arg| is_option(arg)) {
+        let variable = variable_of(env_prefix, arg);
+        let file_variable = format!("{variable}_FILE");
+        let value = match (env(&variable), env(&file_variable)) {
+            (Some(_), Some(_)) => return Err(ConfigError::Ambiguous { variable }),
+            (Some(value), None) => (value, variable),
+            (None, Some(path)) => (read_secret(&path, &file_variable)?, file_variable),
+            (None, None) => continue,
+        };
+        let values = split(arg, &value.0);
+        try_alone(&plain, arg, &values, &value.1)?;
+        command = command.mut_arg(arg.get_id().clone(), |arg| arg.default_values(values));
+        environment.push((arg.get_id().clone(), value.1));
+    }
+    // For --help only: the values are in place already.
+    command = command.mut_args(|arg| {
+        if is_option(&arg) && !arg.is_hide_set() {
+            let note = format!("[env: {}]", variable_of(env_prefix, &arg));
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            arg.help(format!("{help} {note}"))
+        } else {
+            arg
+        }
+    });
+
+    let mut matches = command.try_get_matches_from(args)?;
+    let resolved = resolve(&plain, &matches, &environment);
+    let options = T::from_arg_matches_mut(&mut matches)?;
+    Ok(Loaded { options, resolved })
+}
+
+impl<T> Loaded<T> {
+    /// The resolved configuration as a TOML file that `--config` accepts, each key with its source.
+    pub fn render(&self) -> String {
+        let mut out = String::new();
+        for Resolved { key, values, many, source } in &self.resolved {
+            let quoted: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
+            let value = if *many { format!("[{}]", quoted.join(", ")) } else { quoted.join("") };
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{key} = {value}  # {source}");
+        }
+        out
+    }
+}
+
+fn resolve(plain: &Command, matches: &ArgMatches, environment: &[(clap::Id, String)]) -> Vec<Resolved> {
+    let mut resolved = Vec::new();
+    for arg in plain.get_arguments().filter(|arg| is_option(arg)) {
+        let id = arg.get_id().as_str();
+        let Ok(Some(raw)) = matches.try_get_raw(id) else { continue };
+        let values = raw.map(|value| value.to_string_lossy().into_owned()).collect();
+        let built_in = arg.get_default_values();
+        let source = match matches.value_source(id) {
+            Some(ValueSource::CommandLine) => "flag",
+            _ if environment.iter().any(|(set, _)| set.as_str() == id) => "environment",
+            _ if matches
+                .get_raw(id)
+                .is_some_and(|raw| raw.eq(built_in.iter().map(clap::builder::OsStr::as_os_str))) =>
+            {
+                "default"
+            }
+            _ => "file",
+        };
+        resolved.push(Resolved { key: key_of(arg), values, many: takes_many(arg), source });
+    }
+    resolved
+}
+
+/// The configuration file, before the flags as a whole are looked at: it decides their defaults.
+fn config_path(
+    plain: &Command,
+    args: &[OsString],
+    env_prefix: &str,
+    env: Environment<'_>,
+) -> Option<(PathBuf, String)> {
+    plain.get_arguments().find(|arg| arg.get_id() == "config")?;
+    let mut flags = args.iter().skip(1);
+    while let Some(flag) = flags.next() {
+        match flag.to_str() {
+            Some("--") => break,
+            Some("--config") => return flags.next().map(|path| (path.into(), "--config".into())),
+            Some(flag) if flag.starts_with("--config=") => {
+                return Some((flag["--config=".len()..].into(), "--config".into()));
+            }
+            _ => {}
+        }
+    }
+    let variable = format!("{env_prefix}_CONFIG");
+    env(&variable).map(|path| (path.into(), variable))
+}
+
+fn read_file(path: &Path, named_by: &str) -> Result<Vec<file::Entry>, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable {
+        path: path.to_owned(),
+        named_by: named_by.to_owned(),
+        cause,
+    })?;
+    file::parse(path, &text)
+}
+
+fn read_secret(path: &OsStr, variable: &str) -> Result<OsString, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable {
+        path: path.into(),
+        named_by: variable.to_owned(),
+        cause,
+    })?;
+    Ok(text.trim_end_matches(['\r', '\n']).into())
+}
+
+/// Parses one option's values with nothing else on the command line.
+fn try_alone(plain: &Command, arg: &Arg, values: &[String], place: &str) -> Result<(), ConfigError> {
+    let bad = |value: &str, message: String| ConfigError::BadValue {
+        place: place.to_owned(),
+        key: key_of(arg),
+        value: value.to_owned(),
+        message,
+    };
+    if !takes_many(arg) && values.len() != 1 {
+        return Err(bad(&values.join(", "), format!("expected one value, found {}", values.len())));
+    }
+    for value in values {
+        if matches!(arg.get_action(), ArgAction::SetTrue) {
+            if value != "true" && value != "false" {
+                return Err(bad(value, "expected true or false".into()));
+            }
+            continue;
+        }
+        let flag = format!("--{}={value}", key_of(arg));
+        if let Err(error) = plain.clone().try_get_matches_from([plain.get_name(), &flag]) {
+            return Err(bad(value, explain(&error)));
+        }
+    }
+    Ok(())
+}
+
+/// The value parser's own words, or the list of accepted values.
+fn explain(error: &clap::Error) -> String {
+    if let Some(cause) = std::error::Error::source(error) {
+        return cause.to_string();
+    }
+    match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(values)) if !values.is_empty() => {
+            format!("expected one of {}", values.join(", "))
+        }
+        _ => error.kind().to_string(),
+    }
+}
+
+fn unknown_key(plain: &Command, path: &Path, entry: &file::Entry) -> ConfigError {
+    let keys: Vec<String> =
+        plain.get_arguments().filter(|arg| is_option(arg) && arg.get_id() != "config").map(key_of).collect();
+    let suggestion = keys
+        .iter()
+        .map(|key| (distance(key, &entry.key), key))
+        .min()
+        .filter(|(distance, _)| *distance <= 3)
+        .map(|(_, key)| key.clone());
+    ConfigError::UnknownKey {
+        path: path.to_owned(),
+        line: entry.line,
+        key: entry.key.clone(),
+        suggestion,
+        known: keys.join(", "),
+    }
+}
+
+/// Levenshtein's edit distance, for "did you mean".
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, b) in right.iter().enumerate() {
+            let substitute = row[j] + usize::from(a != *b);
+            next.push(substitute.min(row[j + 1] + 1).min(next[j] + 1));
+        }
+        row = next;
+    }
+    row[right.len()]
+}
+
+fn option_named<'a>(plain: &'a Command, key: &str) -> Option<&'a Arg> {
+    plain.get_arguments().find(|arg| is_option(arg) && arg.get_id() != "config" && key_of(arg) == key)
+}
+
+fn is_option(arg: &Arg) -> bool {
+    arg.get_long().is_some() && !matches!(arg.get_id().as_str(), "help" | "version")
+}
+
+fn key_of(arg: &Arg) -> String {
+    arg.get_long().unwrap_or_default().to_owned()
+}
+
+fn takes_many(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::Append)
+}
+
+fn variable_of(prefix: &str, arg: &Arg) -> String {
+    format!("{prefix}_{}", key_of(arg).replace('-', "_").to_uppercase())
+}
+
+fn split(arg: &Arg, value: &OsStr) -> Vec<String> {
+    let text = value.to_string_lossy();
+    if takes_many(arg) {
+        text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
+    } else {
+        vec![text.into_owned()]
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! HTTP that both edge-cache and web-proxy speak.
+
+pub mod access_log;
+pub mod error_page;
+pub mod forwarded;
+pub mod hop_by_hop;
+pub mod request_id;

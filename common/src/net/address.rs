@@ -1,0 +1,113 @@
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, UnixStream};
+
+use super::Stream;
+
+/// Where something listens, as an operator writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// `127.0.0.1:9000`, `[::1]:9000`, or `:9000` for every address of the host.
+    Ip(SocketAddr),
+    /// `phpfpm:9000`: a name to be looked up, again and again.
+    Name { host: String, port: u16 },
+    /// `unix:/run/php/fpm.sock`
+    Unix(PathBuf),
+}
+
+/// Where a connection goes: an [`Address`] after look-up.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Endpoint {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected HOST:PORT or unix:/path")]
+pub struct AddressError;
+
+impl FromStr for Address {
+    type Err = AddressError;
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if path.starts_with('/') { Ok(Self::Unix(path.into())) } else { Err(AddressError) };
+        }
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Ip(address));
+        }
+        let (host, port) = text.rsplit_once(':').ok_or(AddressError)?;
+        let port = port.parse().map_err(|_| AddressError)?;
+        if host.is_empty() {
+            return Ok(Self::Ip(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 0], port))));
+        }
+        // A host name (RFC 1123), with the underscore that Docker's service names may have.
+        let plausible =
+            host.len() <= 253 && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        if plausible { Ok(Self::Name { host: host.to_owned(), port }) } else { Err(AddressError) }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Endpoint {
+    /// Connects within `timeout`; an expired one is [`io::ErrorKind::TimedOut`].
+    pub async fn connect(&self, timeout: Duration) -> io::Result<Stream> {
+        let connecting = async {
+            match self {
+                Self::Tcp(address) => {
+                    let stream = TcpStream::connect(address).await?;
+                    // Heads and FastCGI records are written whole: waiting for more only adds latency.
+                    stream.set_nodelay(true)?;
+                    Ok(Stream::Tcp(stream))
+                }
+                Self::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
+            }
+        };
+        tokio::time::timeout(timeout, connecting).await.unwrap_or_else(|_| {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("no connection to {self} within {timeout:?}"),
+            ))
+        })
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn forms() {
+        assert_eq!("127.0.0.1:80".parse(), Ok(Address::Ip(([127, 0, 0, 1], 80).into())));
+        assert_eq!("[::1]:80".parse::<Address>().unwrap().to_string(), "[::1]:80");
+        assert_eq!(":80".parse::<Address>().unwrap().to_string(), "[::]:80");
+        assert_eq!("php_fpm:9000".parse(), Ok(Address::Name { host: "php_fpm".into(), port: 9000 }));
+        assert_eq!("unix:/run/x.sock".parse(), Ok(Address::Unix("/run/x.sock".into())));
+        for bad in ["", "80", "host", "host:", "host:99999", "unix:", "unix:rel", "a b:80", "http://x:80"] {
+            assert_eq!(bad.parse::<Address>(), Err(AddressError), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Graceful shutdown: one value that every task holds.
+//!
+//! 1. `drain` (SIGTERM, SIGINT): readiness fails, and after the drain delay listeners stop accepting.
+//! 2. Work in flight goes on until it is finished or the grace period is over.
+//! 3. `terminate` (a second signal, or the end of the grace period): everything ends at once.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A handle on the service's end; clones share one state.
+#[derive(Debug, Clone)]
+pub struct Shutdown {
+    unready: CancellationToken,
+    drain: CancellationToken,
+    terminate: CancellationToken,
+    tasks: TaskTracker,
+    grace: Duration,
+}
+
+/// How a service came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// All work was finished.
+    Clean,
+    /// This many tasks were cut off by the end of the grace period or a second signal.
+    Forced { tasks: usize },
+}
+
+impl Shutdown {
+    /// Without signals: for tests, and for a service inside another process.
+    pub fn new(grace: Duration) -> Self {
+        Self {
+            unready: CancellationToken::new(),
+            drain: CancellationToken::new(),
+            terminate: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            grace,
+        }
+    }
+
+    /// Drains on the first SIGTERM or SIGINT and terminates on the second.
+    /// SIGTERM waits for `drain_delay` before listeners close; SIGINT, a person at a terminal, does not.
+    pub fn on_signals(grace: Duration, drain_delay: Duration) -> std::io::Result<Self> {
+        let shutdown = Self::new(grace);
+        let mut term = signal(SignalKind::terminate())?;
+        let mut int = signal(SignalKind::interrupt())?;
+        let this = shutdown.clone();
+        tokio::spawn(async move {
+            let delay = tokio::select! {
+                _ = term.recv() => drain_delay,
+                _ = int.recv() => Duration::ZERO,
+            };
+            tracing::info!(grace = ?this.grace, ?delay, "draining");
+            this.unready.cancel();
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                _ = term.recv() => this.terminate(),
+                _ = int.recv() => this.terminate(),
+            }
+            this.drain();
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            tracing::warn!("second signal: ending at once");
+            this.terminate();
+        });
+        Ok(shutdown)
+    }
+
+    /// Begins the drain.
+    pub fn drain(&self) {
+        self.unready.cancel();
+        self.drain.cancel();
+    }
+
+    /// Ends everything at once.
+    pub fn terminate(&self) {
+        self.drain();
+        self.terminate.cancel();
+    }
+
+    /// False as soon as the first signal has come: `/readyz` says so.
+    pub fn is_ready(&self) -> bool {
+        !self.unready.is_cancelled()
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_cancelled()
+    }
+
+    /// Completes when listeners are to stop accepting.
+    pub async fn draining(&self) {
+        self.drain.cancelled().await;
+    }
+
+    /// Completes when work in flight is to be cut off.
+    pub async fn terminated(&self) {
+        self.terminate.cancelled().await;
+    }
+
+    /// Runs `task` as work in flight: [`finish`](Self::finish) waits for it, terminating drops it.
+    pub fn spawn<F>(&self, task: F) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let terminate = self.terminate.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = terminate.cancelled() => {}
+                () = task => {}
+            }
+        })
+    }
+
+    /// Runs `task` until the drain begins: for polls, probes and accept loops.
+    pub fn spawn_until_drain<F>(&self, task: F) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let drain = self.drain.clone();
+        self.spawn(async move {
+            tokio::select! {
+                biased;
+                () = drain.cancelled() => {}
+                () = task => {}
+            }
+        })
+    }
+
+    /// Waits for the drain to begin, then for the work in flight, at most for the grace period.
+    pub async fn finish(&self) -> Drained {
+        self.draining().await;
+        self.tasks.close();
+        let ended = tokio::select! {
+            () = self.tasks.wait() => true,
+            () = tokio::time::sleep(self.grace) => false,
+            () = self.terminated() => false,
+        };
+        if ended {
+            return Drained::Clean;
+        }
+        let tasks = self.tasks.len();
+        self.terminate();
+        self.tasks.wait().await;
+        Drained::Forced { tasks }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn finishes_when_the_work_does() {
+        let shutdown = Shutdown::new(Duration::from_secs(30));
+        shutdown.spawn(tokio::time::sleep(Duration::from_secs(5)));
+        shutdown.drain();
+        assert!(!shutdown.is_ready());
+        let before = tokio::time::Instant::now();
+        assert_eq!(shutdown.finish().await, Drained::Clean);
+        assert_eq!(before.elapsed().as_secs(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cuts_work_off_after_the_grace_period() {
+        let shutdown = Shutdown::new(Duration::from_secs(30));
+        shutdown.spawn(std::future::pending());
+        shutdown.spawn_until_drain(std::future::pending());
+        shutdown.drain();
+        assert_eq!(shutdown.finish().await, Drained::Forced { tasks: 1 });
+    }
+
+    #[tokio::test]
+    async fn a_second_call_ends_at_once() {
+        let shutdown = Shutdown::new(Duration::from_hours(1));
+        shutdown.spawn(std::future::pending());
+        shutdown.terminate();
+        assert_eq!(shutdown.finish().await, Drained::Forced { tasks: 1 });
+    }
+}
