@@ -1,0 +1,18 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Enjambre\Site;
+
+/**
+ * A setting that the gateway (as a FastCGI parameter) or the container (as an environment variable) gives.
+ * No client can forge one: request headers arrive as HTTP_*.
+ */
+final class Environment
+{
+    public static function get(string $name): ?string
+    {
+        $value = $_SERVER[$name] ?? getenv($name);
+        return is_string($value) && $value !== '' ? $value : null;
+    }
+}
