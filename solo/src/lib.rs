@@ -1,1 +1,4 @@
-//! solo
+//! The whole chain in one process.
+
+pub mod detect;
+pub mod php;

@@ -1,0 +1,20 @@
+//! The PHP-FPM that belongs to this process.
+//!
+//! 1. [`Installation`]: the program that is installed here, its version and extensions.
+//! 2. [`Account`]: the user that the workers run as.
+//! 3. [`Pool`]: the configuration, one pool on a Unix socket in our own folder.
+//! 4. [`Warden`]: a shell that outlives us by a moment and clears up if we are killed.
+//! 5. [`Supervisor`]: starts the master, starts it again when it dies, stops it at the end.
+
+mod account;
+mod installation;
+mod log;
+mod pool;
+mod supervisor;
+mod warden;
+
+pub use account::Account;
+pub use installation::{Installation, InstallationError};
+pub use pool::{PhpSetting, Pool, SettingError};
+pub use supervisor::{Plan, StartError, Supervisor};
+pub use warden::Warden;
