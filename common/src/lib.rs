@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod config;
 pub mod discovery;
+pub mod fastcgi;
 pub mod http;
 pub mod listener;
 pub mod net;
