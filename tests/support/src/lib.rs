@@ -1,1 +1,15 @@
-//! tests/support
+//! What the tests share, from the smallest thing up.
+//!
+//! - [`wait`], [`gate`]: wait for conditions, hold things until the test lets them go.
+//! - [`client`], [`origin`], [`fastcgi_app`]: both ends of the wire, able to misbehave byte by byte.
+//! - [`process`]: child processes that cannot outlive the test, their memory, free ports.
+//! - [`php_fpm`], [`mariadb`], [`memcached`], [`chromium`](browser): the real things, private and temporary.
+//! - [`metrics`]: what a service says about itself.
+
+pub mod client;
+pub mod gate;
+mod http1;
+pub mod origin;
+pub mod php_fpm;
+pub mod process;
+pub mod wait;
