@@ -1,1 +1,38 @@
-//! edge-cache
+//! edge-cache: a shared HTTP cache for PHP sites, in the place of Varnish.
+//!
+//! [`handler`] is the life of one request; the modules stand in the order it meets them.
+
+pub mod admin;
+pub mod cache;
+pub mod config;
+pub mod error;
+pub mod fetch;
+pub mod handler;
+pub mod key;
+pub mod metrics;
+pub mod policy;
+pub mod request;
+pub mod respond;
+pub mod server;
+pub mod store;
+
+use common::admin::Admin;
+use common::shutdown::Shutdown;
+use common::telemetry::{Registry, register_process};
+
+pub use config::Config;
+pub use error::Error;
+pub use server::{Service, bind};
+
+/// Serves until `shutdown` drains: the cache and its admin listener.
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
+    let mut registry = Registry::default();
+    register_process(&mut registry);
+    let admin = Admin::bind(&config.admin).await?;
+    let service = bind(config, &mut registry, &shutdown).await?;
+    let bound: Vec<String> = service.bound().iter().map(ToString::to_string).collect();
+    tracing::info!(listen = bound.join(" "), admin = %admin.local(), "edge-cache is serving");
+    admin.serve(registry, vec![service.pages()], &shutdown);
+    service.run().await;
+    Ok(())
+}

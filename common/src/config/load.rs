@@ -18,7 +18,8 @@ use super::{ConfigError, file};
 #[derive(Debug)]
 pub struct Loaded<T> {
     pub options: T,
-    resolved: Vec<Resolved>,
+    /// The same as a TOML file that `--config` accepts, each key with its source: what `check` prints.
+    pub rendered: String,
 }
 
 #[derive(Debug)]
@@ -86,23 +87,20 @@ fn load_with<T: Parser>(
     });
 
     let mut matches = command.try_get_matches_from(args)?;
-    let resolved = resolve(&plain, &matches, &environment);
+    let rendered = render(&resolve(&plain, &matches, &environment));
     let options = T::from_arg_matches_mut(&mut matches)?;
-    Ok(Loaded { options, resolved })
+    Ok(Loaded { options, rendered })
 }
 
-impl<T> Loaded<T> {
-    /// The resolved configuration as a TOML file that `--config` accepts, each key with its source.
-    pub fn render(&self) -> String {
-        let mut out = String::new();
-        for Resolved { key, values, many, source } in &self.resolved {
-            let quoted: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
-            let value = if *many { format!("[{}]", quoted.join(", ")) } else { quoted.join("") };
-            // Writing to a String cannot fail.
-            let _ = writeln!(out, "{key} = {value}  # {source}");
-        }
-        out
+fn render(resolved: &[Resolved]) -> String {
+    let mut out = String::new();
+    for Resolved { key, values, many, source } in resolved {
+        let quoted: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
+        let value = if *many { format!("[{}]", quoted.join(", ")) } else { quoted.join("") };
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{key} = {value}  # {source}");
     }
+    out
 }
 
 fn resolve(plain: &Command, matches: &ArgMatches, environment: &[(clap::Id, String)]) -> Vec<Resolved> {

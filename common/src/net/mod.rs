@@ -2,6 +2,8 @@
 
 mod address;
 mod stream;
+mod write_deadline;
 
 pub use address::{Address, AddressError, Endpoint};
 pub use stream::Stream;
+pub use write_deadline::WriteDeadline;

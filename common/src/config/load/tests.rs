@@ -104,7 +104,7 @@ fn errors_name_the_key_the_place_and_what_is_accepted() {
 #[test]
 fn what_is_rendered_can_be_loaded_again() {
     let first = parse(&["--memory=4MiB", "--proxy-protocol"], &[("PROBE_GRACE", "8s")]).unwrap();
-    let text = first.render();
+    let text = first.rendered;
     assert!(text.contains("memory = \"4MiB\"  # flag"), "{text}");
     assert!(text.contains("grace = \"8s\"  # environment"), "{text}");
     assert!(text.contains("listen = [\"127.0.0.1:80\"]  # default"), "{text}");

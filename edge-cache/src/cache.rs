@@ -1,0 +1,25 @@
+//! What all requests share.
+
+use std::sync::Arc;
+
+use common::http::access_log::AccessLog;
+use common::shutdown::Shutdown;
+
+use crate::config::Config;
+use crate::fetch::fill::Budget;
+use crate::fetch::{Flights, Origin};
+use crate::metrics::Metrics;
+use crate::store::Store;
+
+#[derive(Debug)]
+pub struct Cache {
+    pub config: Config,
+    pub store: Arc<Store>,
+    pub flights: Arc<Flights>,
+    pub origin: Origin,
+    /// Bytes of bodies on their way into the store.
+    pub budget: Arc<Budget>,
+    pub metrics: Metrics,
+    pub access_log: AccessLog,
+    pub shutdown: Shutdown,
+}

@@ -1,0 +1,178 @@
+//! Options as they are written, and the configuration that they make.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser};
+use common::config::{
+    ByteSize, ConfigError, HumanDuration, ListenOptions, LogOptions, ShutdownOptions, Verb,
+};
+use common::discovery::{DiscoveryOptions, Target};
+use common::http::access_log::Destination;
+use common::http::forwarded::TrustedProxies;
+use common::net::Address;
+use ipnet::IpNet;
+
+use crate::fetch::origin::Limits;
+use crate::request::Preset;
+
+/// A shared HTTP cache for PHP sites.
+#[derive(Debug, Parser)]
+#[command(name = "edge-cache", version)]
+pub struct Options {
+    #[arg(value_enum, default_value = "serve")]
+    pub verb: Verb,
+    /// A TOML file with any of these options as keys.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Addresses to serve on: HOST:PORT or unix:/path.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_delimiter = ',')]
+    pub listen: Vec<Address>,
+    /// Where responses come from: http://HOST:PORT, HOST:PORT or dns://NAME:PORT.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8081", value_delimiter = ',', value_parser = origin)]
+    pub origin: Vec<Target>,
+    /// Where the admin pages are served.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9080")]
+    pub admin: Address,
+    /// What is known of the application.
+    #[arg(long, value_name = "NAME", default_value = "none")]
+    pub preset: Preset,
+    /// Networks whose X-Forwarded-* and X-Request-Id are believed.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub trusted_proxies: Vec<IpNet>,
+    #[command(flatten)]
+    pub cache: CacheOptions,
+    #[command(flatten)]
+    pub listening: ListenOptions,
+    #[command(flatten)]
+    pub discovery: DiscoveryOptions,
+    #[command(flatten)]
+    pub shutdown: ShutdownOptions,
+    #[command(flatten)]
+    pub log: LogOptions,
+}
+
+/// The options that are the cache's own.
+#[derive(Debug, Clone, Args)]
+pub struct CacheOptions {
+    /// Memory for stored responses.
+    #[arg(long, value_name = "SIZE", default_value = "256MiB")]
+    pub memory: ByteSize,
+    /// The largest body that is stored; by default an eighth of the memory.
+    #[arg(long, value_name = "SIZE")]
+    pub max_object: Option<ByteSize>,
+    /// How long a stale response may be served while the origin cannot be reached.
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    pub keep: HumanDuration,
+    /// How long connecting to the origin may take.
+    #[arg(long, value_name = "DURATION", default_value = "2s")]
+    pub connect_timeout: HumanDuration,
+    /// How long the origin may take to begin its answer.
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub first_byte_timeout: HumanDuration,
+    /// How long the origin may pause within its answer.
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub between_bytes_timeout: HumanDuration,
+    /// How long a client may take to send a request's head, and to be idle between two.
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub client_timeout: HumanDuration,
+    /// The longest head of a request or of the origin's response.
+    #[arg(long, value_name = "SIZE", default_value = "64KiB")]
+    pub max_head: ByteSize,
+}
+
+/// What the service runs with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub listen: Vec<Address>,
+    pub listening: ListenOptions,
+    pub origin: Vec<Target>,
+    pub discovery: DiscoveryOptions,
+    pub admin: Address,
+    pub preset: Preset,
+    pub trusted_proxies: TrustedProxies,
+    pub memory: u64,
+    pub max_object: u64,
+    pub keep: Duration,
+    pub limits: Limits,
+    pub client_timeout: Duration,
+    pub access_log: Destination,
+    pub grace: Duration,
+    pub drain_delay: Duration,
+}
+
+/// Below this hyper cannot read a head at all.
+const MIN_HEAD: u64 = 8 << 10;
+
+impl Config {
+    /// Checks what no single option can know.
+    pub fn resolve(options: Options) -> Result<Self, ConfigError> {
+        let Options {
+            listen,
+            origin,
+            admin,
+            preset,
+            trusted_proxies,
+            cache,
+            listening,
+            discovery,
+            shutdown,
+            log,
+            ..
+        } = options;
+        let memory = cache.memory.bytes();
+        if memory < 1 << 20 {
+            return Err(ConfigError::Conflict(format!("memory = {}: at least 1MiB is needed", cache.memory)));
+        }
+        let max_object = cache.max_object.map_or(memory / 8, ByteSize::bytes);
+        if max_object > memory / 2 {
+            let message = format!("max-object = {max_object}: more than half of memory = {}", cache.memory);
+            return Err(ConfigError::Conflict(message));
+        }
+        if cache.max_head.bytes() < MIN_HEAD {
+            return Err(ConfigError::Conflict(format!(
+                "max-head = {}: at least 8KiB are needed",
+                cache.max_head
+            )));
+        }
+        Ok(Self {
+            listen,
+            listening,
+            origin,
+            discovery,
+            admin,
+            preset,
+            trusted_proxies: TrustedProxies::new(trusted_proxies),
+            memory,
+            max_object,
+            keep: cache.keep.get(),
+            limits: Limits {
+                connect: cache.connect_timeout.get(),
+                first_byte: cache.first_byte_timeout.get(),
+                between_bytes: cache.between_bytes_timeout.get(),
+                head_bytes: cache.max_head.bytes() as usize,
+            },
+            client_timeout: cache.client_timeout.get(),
+            access_log: log.access_log,
+            grace: shutdown.grace.get(),
+            drain_delay: shutdown.drain_delay.get(),
+        })
+    }
+
+    /// From flags alone, for tests and for a service inside another process.
+    pub fn from_flags<'a>(flags: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
+        Self::resolve(Options::try_parse_from(std::iter::once("edge-cache").chain(flags))?)
+    }
+}
+
+/// `http://` in front and a slash behind are taken; a path or TLS is not what an origin here has.
+fn origin(text: &str) -> Result<Target, String> {
+    let plain = text.strip_prefix("http://").unwrap_or(text);
+    let plain = plain.strip_suffix('/').unwrap_or(plain);
+    let plain = if text.starts_with("http://") && !plain.contains(':') {
+        format!("{plain}:80")
+    } else {
+        plain.into()
+    };
+    plain.parse().map_err(|_| "expected http://HOST:PORT, HOST:PORT, unix:/path or dns://NAME:PORT".into())
+}

@@ -1,0 +1,79 @@
+//! The one place where an error becomes a response.
+
+use bytes::Bytes;
+use common::http::error_page;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+
+use crate::fetch::FetchError;
+use crate::request::Refusal;
+use crate::respond::Body;
+
+/// Why the service cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Listen(#[from] common::listener::ListenError),
+    #[error(transparent)]
+    Dns(#[from] common::discovery::DnsError),
+    #[error("cannot open the access log {destination}: {cause}")]
+    AccessLog { destination: String, cause: std::io::Error },
+}
+
+/// A request that cannot be understood.
+pub fn refused(refusal: Refusal) -> Response<Body> {
+    let (status, detail) = match refusal {
+        Refusal::Host => (StatusCode::BAD_REQUEST, "The request does not name exactly one valid host."),
+        Refusal::Target => (StatusCode::BAD_REQUEST, "The request's target is neither a path nor a URL."),
+        Refusal::Method => (StatusCode::METHOD_NOT_ALLOWED, "This method is not served here."),
+    };
+    page(status, detail)
+}
+
+/// No response from the origin.
+pub fn failed(error: &FetchError) -> Response<Body> {
+    let (status, detail) = match error {
+        FetchError::NoEndpoint | FetchError::Unreachable(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The site cannot be reached at the moment. Please try again shortly.",
+        ),
+        FetchError::Broken(_) | FetchError::ServerError(_) => {
+            (StatusCode::BAD_GATEWAY, "The site's answer could not be understood.")
+        }
+        FetchError::FirstByteTimeout => (StatusCode::GATEWAY_TIMEOUT, "The site did not answer in time."),
+    };
+    let mut response = page(status, detail);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
+    }
+    response
+}
+
+/// `only-if-cached` and nothing stored (RFC 9111, section 5.2.1.7).
+pub fn only_if_cached() -> Response<Body> {
+    page(
+        StatusCode::GATEWAY_TIMEOUT,
+        "The response is not stored, and the request asks for a stored one only.",
+    )
+}
+
+/// A label for metrics.
+pub const fn reason(error: &FetchError) -> &'static str {
+    match error {
+        FetchError::NoEndpoint => "no-endpoint",
+        FetchError::Unreachable(_) => "unreachable",
+        FetchError::FirstByteTimeout => "timeout",
+        FetchError::Broken(_) => "broken",
+        FetchError::ServerError(_) => "server-error",
+    }
+}
+
+fn page(status: StatusCode, detail: &str) -> Response<Body> {
+    let page: Bytes = error_page::render(status, detail);
+    let mut response = Response::new(Body::page(page));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(error_page::CONTENT_TYPE));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,227 @@
+//! One fetch for all requests that want the same thing at the same time.
+//!
+//! Who comes first leads; the others follow and learn the outcome. A leader that is dropped, for
+//! whatever reason, closes its flight: followers then look again, and one of them leads.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use std::time::SystemTime;
+
+use http::request;
+use tokio::sync::watch;
+
+use super::FetchError;
+use super::fill::{Fill, Reader};
+use crate::key::CacheKey;
+use crate::respond::{Answer, Verdict, from_fill, from_store};
+use crate::store::{Head, Stored};
+
+/// What became of a fetch.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// A response that may be stored; its body is on the way.
+    Filling(Arc<Filling>),
+    /// The stored response was validated by a 304.
+    Validated(Arc<Stored>),
+    /// Only the leader may have this response: everybody else fetches alone.
+    Alone,
+    Failed(FetchError),
+}
+
+/// A response on its way into the store.
+#[derive(Debug)]
+pub struct Filling {
+    pub head: Head,
+    pub fill: Arc<Fill>,
+}
+
+impl Filling {
+    pub fn reader(&self) -> Option<Reader> {
+        self.fill.reader()
+    }
+}
+
+impl Outcome {
+    /// What a follower answers with; `None` when the outcome is not for a request like this.
+    pub fn into_answer(self, request: &request::Parts, verdict: Verdict) -> Option<Answer> {
+        let (response, mut status) = match self {
+            Self::Filling(filling) if filling.head.selector.matches(&request.headers) => {
+                from_fill(request, &filling, filling.reader()?, verdict)
+            }
+            Self::Validated(stored) if stored.head.selector.matches(&request.headers) => {
+                from_store(request, &stored, verdict, SystemTime::now())
+            }
+            Self::Filling(_) | Self::Validated(_) | Self::Alone | Self::Failed(_) => return None,
+        };
+        status.collapsed = true;
+        Some((response, status))
+    }
+}
+
+/// The fetches that are under way.
+#[derive(Debug, Default)]
+pub struct Flights {
+    by_key: Mutex<HashMap<CacheKey, Vec<Arc<Flight>>, ahash::RandomState>>,
+}
+
+#[derive(Debug)]
+struct Flight {
+    key: CacheKey,
+    /// The request's fields that the stored response is known to vary on.
+    selection: Vec<u8>,
+    outcome: watch::Sender<Option<Outcome>>,
+    invalidated: AtomicBool,
+}
+
+/// A request's place in a flight.
+#[derive(Debug)]
+pub enum Seat {
+    Leader(Lead),
+    Follower(Follow),
+}
+
+/// The obligation to fetch. Dropping it ends the flight.
+#[derive(Debug)]
+pub struct Lead {
+    flights: Arc<Flights>,
+    flight: Arc<Flight>,
+}
+
+/// The wish to know what became of somebody else's fetch.
+#[derive(Debug)]
+pub struct Follow(watch::Receiver<Option<Outcome>>);
+
+impl Flights {
+    /// Takes part in the fetch of `key` for requests with the same `selection`, or leads a new one.
+    pub fn join(self: &Arc<Self>, key: &CacheKey, selection: Vec<u8>) -> Seat {
+        let mut by_key = self.lock();
+        let flights = by_key.entry(key.clone()).or_default();
+        if let Some(flight) = flights.iter().find(|flight| flight.selection == selection) {
+            return Seat::Follower(Follow(flight.outcome.subscribe()));
+        }
+        let flight = Arc::new(Flight {
+            key: key.clone(),
+            selection,
+            outcome: watch::Sender::new(None),
+            invalidated: AtomicBool::new(false),
+        });
+        flights.push(Arc::clone(&flight));
+        Seat::Leader(Lead { flights: Arc::clone(self), flight })
+    }
+
+    /// What is being fetched under `key` must not be stored, nor joined by later requests.
+    pub fn invalidate(&self, key: &CacheKey) {
+        for flight in self.lock().remove(key).unwrap_or_default() {
+            flight.invalidated.store(true, Ordering::Release);
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.lock().values().map(Vec::len).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<CacheKey, Vec<Arc<Flight>>, ahash::RandomState>> {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lead {
+    /// Tells the followers. A flight whose outcome is not [`Outcome::Filling`] is over with it.
+    pub fn publish(&self, outcome: Outcome) {
+        self.flight.outcome.send_replace(Some(outcome));
+    }
+
+    /// Whether the key was invalidated after this fetch began.
+    pub fn is_invalidated(&self) -> bool {
+        self.flight.invalidated.load(Ordering::Acquire)
+    }
+
+    pub fn key(&self) -> &CacheKey {
+        &self.flight.key
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        let mut by_key = self.flights.lock();
+        if let Some(flights) = by_key.get_mut(&self.flight.key) {
+            flights.retain(|flight| !Arc::ptr_eq(flight, &self.flight));
+            if flights.is_empty() {
+                by_key.remove(&self.flight.key);
+            }
+        }
+    }
+}
+
+impl Follow {
+    /// The outcome, or `None` when the leader was dropped without one.
+    pub async fn outcome(mut self) -> Option<Outcome> {
+        self.0.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+    use common::http::forwarded::Scheme;
+
+    use super::*;
+
+    fn lead(flights: &Arc<Flights>, key: &CacheKey) -> Lead {
+        match flights.join(key, Vec::new()) {
+            Seat::Leader(lead) => lead,
+            Seat::Follower(_) => panic!("somebody leads already"),
+        }
+    }
+
+    fn follow(flights: &Arc<Flights>, key: &CacheKey) -> Follow {
+        match flights.join(key, Vec::new()) {
+            Seat::Follower(follow) => follow,
+            Seat::Leader(_) => panic!("nobody leads"),
+        }
+    }
+
+    #[tokio::test]
+    async fn followers_learn_what_the_leader_publishes() {
+        let flights = Arc::new(Flights::default());
+        let key = CacheKey::new(Scheme::Http, "a", "/");
+        let lead = lead(&flights, &key);
+        let (first, second) = (follow(&flights, &key), follow(&flights, &key));
+        assert!(matches!(flights.join(&key, b"other".to_vec()), Seat::Leader(_)), "another selection");
+        lead.publish(Outcome::Alone);
+        assert!(matches!(first.outcome().await, Some(Outcome::Alone)));
+        drop(lead);
+        assert!(matches!(second.outcome().await, Some(Outcome::Alone)));
+        assert!(flights.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_is_dropped_strands_nobody() {
+        let flights = Arc::new(Flights::default());
+        let key = CacheKey::new(Scheme::Http, "a", "/");
+        let first = lead(&flights, &key);
+        let follower = follow(&flights, &key);
+        drop(first);
+        assert!(follower.outcome().await.is_none());
+        lead(&flights, &key);
+    }
+
+    #[tokio::test]
+    async fn an_invalidated_flight_is_not_joined() {
+        let flights = Arc::new(Flights::default());
+        let key = CacheKey::new(Scheme::Http, "a", "/");
+        let old = lead(&flights, &key);
+        flights.invalidate(&key);
+        assert!(old.is_invalidated());
+        let new = lead(&flights, &key);
+        drop(old);
+        assert!(!new.is_invalidated());
+        assert_eq!(flights.len(), 1, "the old leader removes only its own flight");
+    }
+}

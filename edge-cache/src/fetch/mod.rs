@@ -1,0 +1,16 @@
+//! Asking the origin.
+//!
+//! 1. [`flights`]: one fetch a key; who comes later follows it.
+//! 2. [`origin`]: pooled connections over the endpoints there are, with deadlines and safe retries.
+//! 3. [`lead`]: the fetch that a leader makes: validate or fill, then store.
+//! 4. [`fill`]: a body on its way into the store, read by all who wait for it.
+//! 5. [`pass`]: a request that goes to the origin and back without the store.
+
+pub mod fill;
+pub mod flights;
+pub mod lead;
+pub mod origin;
+pub mod pass;
+
+pub use flights::{Flights, Outcome, Seat};
+pub use origin::{FetchError, Origin};

@@ -1,0 +1,344 @@
+//! The origin: connections kept over the endpoints that discovery gives, and safe retries.
+//!
+//! 1. [`Origin::send`] chooses the endpoint with the fewest requests under way among those that are up.
+//! 2. A kept connection is used where there is one, otherwise a new one is made within a deadline.
+//! 3. What was never sent is sent again elsewhere. What may have been sent is sent again only when it is
+//!    idempotent, has no body, and the connection was a kept one: those close without a word.
+//! 4. [`OriginBody`] gives the connection back when it has been read to its end, and never otherwise.
+
+use std::collections::HashMap;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::discovery::Endpoints;
+use common::net::Endpoint;
+use http::{Method, Request, Response, StatusCode, request, response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{Either, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::sync::watch;
+use tokio::time::Sleep;
+
+/// What a request to the origin carries.
+pub type RequestBody = Either<Empty<Bytes>, Incoming>;
+
+/// Deadlines and limits of the origin's side.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub connect: Duration,
+    /// From the request to the response's head.
+    pub first_byte: Duration,
+    /// Between two reads of the response's body.
+    pub between_bytes: Duration,
+    /// The longest response head.
+    pub head_bytes: usize,
+}
+
+/// Why there is no response.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    #[error("the origin has no address yet")]
+    NoEndpoint,
+    #[error("no connection to the origin: {0}")]
+    Unreachable(String),
+    #[error("the origin did not answer in time")]
+    FirstByteTimeout,
+    #[error("the origin's response was broken: {0}")]
+    Broken(String),
+    /// A 5xx in whose place a stored response may be served.
+    #[error("the origin answered {0}")]
+    ServerError(StatusCode),
+}
+
+#[derive(Debug)]
+pub struct Origin {
+    endpoints: watch::Receiver<Endpoints>,
+    pools: Mutex<HashMap<Endpoint, Arc<Pool>>>,
+    limits: Limits,
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    idle: Mutex<Vec<(SendRequest<RequestBody>, Instant)>>,
+    in_flight: AtomicUsize,
+    down_until: Mutex<Option<Instant>>,
+}
+
+/// One request under way at an endpoint.
+#[derive(Debug)]
+struct Lease {
+    pool: Arc<Pool>,
+}
+
+/// The origin's body, with the connection that it comes over.
+#[derive(Debug)]
+pub struct OriginBody {
+    incoming: Incoming,
+    connection: Option<SendRequest<RequestBody>>,
+    lease: Lease,
+    deadline: Pin<Box<Sleep>>,
+    between_bytes: Duration,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OriginBodyError {
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+    #[error("the origin sent nothing for too long")]
+    Stalled,
+}
+
+/// A connection is not kept longer than most servers keep it (Apache: 5 s, nginx: 75 s).
+const IDLE_FOR: Duration = Duration::from_secs(4);
+const MAX_IDLE: usize = 256;
+/// After a failed connect an endpoint is only tried when there is no other.
+const DOWN_FOR: Duration = Duration::from_secs(1);
+const MAX_HEADERS: usize = 512;
+
+impl Origin {
+    pub fn new(endpoints: watch::Receiver<Endpoints>, limits: Limits) -> Self {
+        Self { endpoints, pools: Mutex::default(), limits }
+    }
+
+    /// The number of endpoints known now.
+    pub fn endpoints(&self) -> usize {
+        self.endpoints.borrow().len()
+    }
+
+    /// Sends a request and waits for the response's head. Cancel safe: the connection is closed.
+    pub async fn send(
+        &self,
+        head: request::Parts,
+        body: RequestBody,
+    ) -> Result<(response::Parts, OriginBody), FetchError> {
+        let answer = self.send_with_retries(head, body);
+        tokio::time::timeout(self.limits.first_byte, answer)
+            .await
+            .unwrap_or(Err(FetchError::FirstByteTimeout))
+    }
+
+    async fn send_with_retries(
+        &self,
+        head: request::Parts,
+        body: RequestBody,
+    ) -> Result<(response::Parts, OriginBody), FetchError> {
+        // A request without a body can be made again from its head.
+        let replay = matches!(body, Either::Left(_)).then(|| head.clone());
+        let idempotent = is_idempotent(&head.method);
+        let mut request = Request::from_parts(head, body);
+        let mut tried = Vec::new();
+        loop {
+            let (endpoint, pool) = self.choose(&tried)?;
+            let lease = Lease::new(&pool);
+            let (mut connection, kept) = match pool.idle().await {
+                Some(connection) => (connection, true),
+                None => match self.connect(&endpoint).await {
+                    Ok(connection) => (connection, false),
+                    Err(error) => {
+                        pool.mark_down();
+                        tracing::warn!(%endpoint, %error, "cannot connect to the origin");
+                        tried.push(endpoint);
+                        if tried.len() >= self.endpoints() {
+                            return Err(FetchError::Unreachable(error));
+                        }
+                        continue;
+                    }
+                },
+            };
+            match connection.try_send_request(request).await {
+                Ok(response) => return Ok(self.accept(response, connection, lease)),
+                Err(mut refused) => match refused.take_message() {
+                    // Never sent: the connection had gone. One that is new and refuses is no use again.
+                    Some(unsent) if kept => request = unsent,
+                    None if kept && idempotent && replay.is_some() => {
+                        request = Request::from_parts(
+                            replay.clone().ok_or(FetchError::NoEndpoint)?,
+                            Either::Left(Empty::new()),
+                        );
+                    }
+                    _ => return Err(FetchError::Broken(root_cause(refused.error()))),
+                },
+            }
+        }
+    }
+
+    fn accept(
+        &self,
+        response: Response<Incoming>,
+        connection: SendRequest<RequestBody>,
+        lease: Lease,
+    ) -> (response::Parts, OriginBody) {
+        let (head, incoming) = response.into_parts();
+        let between_bytes = self.limits.between_bytes;
+        let mut body = OriginBody {
+            incoming,
+            connection: Some(connection),
+            lease,
+            deadline: Box::pin(tokio::time::sleep(between_bytes)),
+            between_bytes,
+        };
+        if body.incoming.is_end_stream() {
+            body.give_back();
+        }
+        (head, body)
+    }
+
+    /// The endpoint with the least to do; those that failed a moment ago only when there is no other.
+    fn choose(&self, tried: &[Endpoint]) -> Result<(Endpoint, Arc<Pool>), FetchError> {
+        let endpoints = Arc::clone(&self.endpoints.borrow());
+        let mut pools = self.lock_pools();
+        if pools.len() > endpoints.len() {
+            pools.retain(|endpoint, _| endpoints.contains(endpoint));
+        }
+        let now = Instant::now();
+        let offset = fastrand::usize(..endpoints.len().max(1));
+        (0..endpoints.len())
+            .filter_map(|at| endpoints.get((at + offset) % endpoints.len()))
+            .filter(|endpoint| !tried.contains(endpoint))
+            .map(|endpoint| {
+                if !pools.contains_key(endpoint) {
+                    pools.insert(endpoint.clone(), Arc::default());
+                }
+                (endpoint.clone(), pools.get(endpoint).map(Arc::clone).unwrap_or_default())
+            })
+            .min_by_key(|(_, pool)| (pool.is_down(now), pool.in_flight.load(Ordering::Relaxed)))
+            .ok_or(FetchError::NoEndpoint)
+    }
+
+    async fn connect(&self, endpoint: &Endpoint) -> Result<SendRequest<RequestBody>, String> {
+        let stream = endpoint.connect(self.limits.connect).await.map_err(|error| error.to_string())?;
+        let (connection, driver) = http1::Builder::new()
+            .max_buf_size(self.limits.head_bytes.max(64 << 10))
+            .max_headers(MAX_HEADERS)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| error.to_string())?;
+        // Ends by itself when the sending half and the body are gone.
+        tokio::spawn(async move {
+            if let Err(error) = driver.await {
+                tracing::debug!(error = %root_cause(&error), "origin connection");
+            }
+        });
+        Ok(connection)
+    }
+
+    fn lock_pools(&self) -> MutexGuard<'_, HashMap<Endpoint, Arc<Pool>>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pool {
+    /// A kept connection that is still open, the latest used first.
+    async fn idle(&self) -> Option<SendRequest<RequestBody>> {
+        loop {
+            let (mut connection, since) = self.lock_idle().pop()?;
+            // Its last response is read, but its task may not have come round to saying so.
+            if since.elapsed() < IDLE_FOR && connection.ready().await.is_ok() {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn keep(&self, connection: SendRequest<RequestBody>) {
+        let mut idle = self.lock_idle();
+        if idle.len() >= MAX_IDLE {
+            idle.remove(0);
+        }
+        idle.retain(|(kept, since)| !kept.is_closed() && since.elapsed() < IDLE_FOR);
+        idle.push((connection, Instant::now()));
+    }
+
+    fn is_down(&self, now: Instant) -> bool {
+        self.lock_down().is_some_and(|until| now < until)
+    }
+
+    fn mark_down(&self) {
+        *self.lock_down() = Some(Instant::now() + DOWN_FOR);
+    }
+
+    fn lock_idle(&self) -> MutexGuard<'_, Vec<(SendRequest<RequestBody>, Instant)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_down(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.down_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lease {
+    fn new(pool: &Arc<Pool>) -> Self {
+        pool.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self { pool: Arc::clone(pool) }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.pool.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl OriginBody {
+    fn give_back(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && !connection.is_closed()
+        {
+            self.lease.pool.keep(connection);
+        }
+    }
+}
+
+impl Body for OriginBody {
+    type Data = Bytes;
+    type Error = OriginBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, OriginBodyError>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+            ready!(self.deadline.as_mut().poll(cx));
+            return Poll::Ready(Some(Err(OriginBodyError::Stalled)));
+        };
+        match &frame {
+            Some(Ok(_)) => {
+                let next = tokio::time::Instant::now() + self.between_bytes;
+                self.deadline.as_mut().reset(next);
+                if self.incoming.is_end_stream() {
+                    self.give_back();
+                }
+            }
+            Some(Err(_)) => self.connection = None,
+            None => self.give_back(),
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// RFC 9110, section 9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+}
+
+/// hyper says the kind of an error, its source what happened.
+fn root_cause(error: &hyper::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

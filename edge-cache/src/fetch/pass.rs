@@ -1,0 +1,84 @@
+//! To the origin and back without the store.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use common::http::hop_by_hop;
+use http::header::{CONTENT_LOCATION, DATE, HeaderValue, LOCATION, VIA};
+use http::{Method, Response, StatusCode, Version, request, response};
+
+use super::origin::{OriginBody, RequestBody};
+use crate::cache::Cache;
+use crate::error;
+use crate::fetch::FetchError;
+use crate::request::Normalised;
+use crate::request::normalise::OUR_VIA;
+use crate::respond::{Answer, Body, CacheStatus, Verdict, tags};
+
+/// Sends the request as the client made it. A successful unsafe one invalidates what it may have changed.
+pub async fn pass(
+    cache: &Arc<Cache>,
+    request: &Normalised,
+    body: RequestBody,
+    verdict: Verdict,
+) -> Result<Answer, FetchError> {
+    let (mut head, body) = send(cache, request.head.clone(), body).await?;
+    if !is_safe(&request.head.method) && (head.status.is_success() || head.status.is_redirection()) {
+        invalidate(cache, request, &head);
+    }
+    tags::strip(&mut head.headers);
+    let mut status = CacheStatus::new(verdict);
+    status.fwd_status = Some(head.status);
+    Ok((Response::from_parts(head, Body::passed(body)), status))
+}
+
+/// Sends a request and brings the response's head to the form that is stored and passed on.
+pub async fn send(
+    cache: &Arc<Cache>,
+    head: request::Parts,
+    body: RequestBody,
+) -> Result<(response::Parts, OriginBody), FetchError> {
+    cache.metrics.origin_requests.inc();
+    let started = Instant::now();
+    let sent = cache.origin.send(head, body).await;
+    cache.metrics.origin_seconds.observe(started.elapsed().as_secs_f64());
+    let (mut head, body) = sent.inspect_err(|error| cache.metrics.origin_error(error::reason(error)))?;
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(FetchError::Broken("the origin switched protocols unasked".into()));
+    }
+    head.version = Version::HTTP_11;
+    hop_by_hop::strip(&mut head.headers);
+    // RFC 9110, section 6.6.1: a recipient with a clock records when a response without Date came.
+    if !head.headers.contains_key(DATE)
+        && let Ok(now) = HeaderValue::from_str(&httpdate::fmt_http_date(SystemTime::now()))
+    {
+        head.headers.insert(DATE, now);
+    }
+    head.headers.append(VIA, OUR_VIA);
+    Ok((head, body))
+}
+
+/// RFC 9111, section 4.4: the target, and what Location and Content-Location name on the same origin.
+fn invalidate(cache: &Arc<Cache>, request: &Normalised, response: &response::Parts) {
+    let named = [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| {
+        let reference = response.headers.get(name)?.to_str().ok()?;
+        request.key.join_same_origin(reference)
+    });
+    for key in std::iter::once(request.key.clone()).chain(named) {
+        // Fetches first: one that ends in between must not put the old response back.
+        cache.flights.invalidate(&key);
+        if cache.store.remove(&key) {
+            cache.metrics.invalidated.inc();
+        }
+    }
+}
+
+/// RFC 9110, section 9.2.1. A method that is not known is taken as unsafe.
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
+}
+
+/// The statuses for which RFC 5861, section 4 lets a stale response be served.
+pub fn is_server_error(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}

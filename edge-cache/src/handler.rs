@@ -1,0 +1,172 @@
+//! The life of one request, top to bottom.
+//!
+//! 1. Normalise it, or refuse it ([`crate::request::normalise`]).
+//! 2. Admit it to the cache, or pass it on ([`crate::request::admit`]).
+//! 3. Look it up ([`crate::store`]).
+//! 4. Decide what the stored response is good for ([`crate::policy::reuse`]).
+//! 5. Fetch what is missing, together with whoever wants the same ([`crate::fetch`]).
+//! 6. Answer, and say what was done ([`crate::respond`]).
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use common::http::access_log::Entry;
+use common::http::forwarded::Scheme;
+use common::listener::Peer;
+use http::header::RANGE;
+use http::{Method, Request, Response};
+use http_body::Body as _;
+use http_body_util::{Either, Empty};
+use hyper::body::Incoming;
+
+use crate::cache::Cache;
+use crate::error;
+use crate::fetch::pass::{is_server_error, pass};
+use crate::fetch::{FetchError, Outcome, Seat, lead};
+use crate::policy::cache_control::CacheControl;
+use crate::policy::reuse::{self, Failure, Reuse, Why};
+use crate::request::{Admission, Normalised, admit, normalise};
+use crate::respond::body::Record;
+use crate::respond::cache_status::StaleReason;
+use crate::respond::{Answer, Body, CacheStatus, Forward, Verdict, from_store};
+use crate::store::{Lookup, Stored};
+
+/// How often a request joins a fetch that comes to nothing before it fetches for itself.
+const MAX_FOLLOWED: usize = 3;
+
+pub async fn handle(
+    cache: Arc<Cache>,
+    peer: Peer,
+    scheme: Scheme,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let entry = cache
+        .access_log
+        .is_enabled()
+        .then(|| Entry::of_request(peer.ip(), &head.method, &head.uri, head.version, &head.headers));
+    let (answer, client) = match normalise(head, &peer, scheme, &cache.config.trusted_proxies) {
+        Ok(request) => {
+            let client = request.client.ip;
+            (answer(&cache, request, body).await, client)
+        }
+        Err(refusal) => ((error::refused(refusal), CacheStatus::new(Verdict::Error)), peer.ip()),
+    };
+    let (mut response, status) = answer;
+    status.add_to(response.headers_mut());
+    cache.metrics.request(status.verdict);
+    let Some(mut entry) = entry else { return response };
+    entry.client = client;
+    entry.status = response.status();
+    entry.note = status.verdict.as_str();
+    let record =
+        Record { entry, log: cache.access_log.clone(), bytes_sent: cache.metrics.bytes_sent.clone() };
+    response.map(|body| body.recorded(record))
+}
+
+async fn answer(cache: &Arc<Cache>, mut request: Normalised, body: Incoming) -> Answer {
+    if let Admission::Pass(reason) = admit(&mut request.head, !body.is_end_stream(), cache.config.preset) {
+        return pass(cache, &request, Either::Right(body), Verdict::Pass(reason))
+            .await
+            .unwrap_or_else(|error| (error::failed(&error), CacheStatus::new(Verdict::Error)));
+    }
+    let wishes = CacheControl::of(&request.head.headers);
+    for _ in 0..MAX_FOLLOWED {
+        let now = SystemTime::now();
+        let found = cache.store.lookup(&request.key, &request.head.headers);
+        let (forward, stored) = match &found {
+            Lookup::UriMiss => (Forward::UriMiss, None),
+            Lookup::VaryMiss(_) => (Forward::VaryMiss, None),
+            Lookup::Found(stored) => match reuse::reuse(stored.head.terms(), &wishes, now) {
+                Reuse::Fresh => return from_store(&request.head, stored, Verdict::Hit, now),
+                Reuse::StaleWhileRevalidate => {
+                    lead::refresh(cache, &request, &found, stored);
+                    return from_store(
+                        &request.head,
+                        stored,
+                        Verdict::Stale(StaleReason::WhileRevalidate),
+                        now,
+                    );
+                }
+                Reuse::Revalidate(Why::Request) => (Forward::Request, Some(stored)),
+                Reuse::Revalidate(Why::Stale | Why::NoCache) => (Forward::Stale, Some(stored)),
+            },
+        };
+        if wishes.only_if_cached {
+            return (error::only_if_cached(), CacheStatus::new(Verdict::Error));
+        }
+        let verdict = Verdict::Miss(forward);
+        if goes_alone(&request, &wishes) || cache.store.is_uncacheable(&request.key) {
+            return alone(cache, &request, stored, &wishes, verdict).await;
+        }
+        let outcome = match cache.flights.join(&request.key, found.selection(&request.head.headers)) {
+            Seat::Leader(seat) => match lead::lead(cache, seat, &request, stored.cloned()).await {
+                Ok(led) => return led.into_answer(&request.head, verdict),
+                Err(error) => return failed(cache, &request, stored, &wishes, &error),
+            },
+            Seat::Follower(follow) => follow.outcome().await,
+        };
+        match outcome {
+            Some(Outcome::Failed(error)) => return failed(cache, &request, stored, &wishes, &error),
+            Some(outcome) => {
+                if let Some(answer) = outcome.into_answer(&request.head, verdict) {
+                    cache.metrics.collapsed.inc();
+                    return answer;
+                }
+                return alone(cache, &request, stored, &wishes, verdict).await;
+            }
+            // The leader went without a word: look again.
+            None => {}
+        }
+    }
+    alone(cache, &request, None, &wishes, Verdict::Miss(Forward::UriMiss)).await
+}
+
+/// Requests whose answer could not be stored or shared: they wait for nobody.
+fn goes_alone(request: &Normalised, wishes: &CacheControl) -> bool {
+    request.head.method == Method::HEAD || request.head.headers.contains_key(RANGE) || wishes.no_store
+}
+
+/// Fetches for this request only, as the client made it.
+async fn alone(
+    cache: &Arc<Cache>,
+    request: &Normalised,
+    stored: Option<&Arc<Stored>>,
+    wishes: &CacheControl,
+    verdict: Verdict,
+) -> Answer {
+    match pass(cache, request, Either::Left(Empty::new()), verdict).await {
+        Ok((response, _)) if is_server_error(response.status()) && stored.is_some() => {
+            let error = FetchError::ServerError(response.status());
+            let (fallback, status) = failed(cache, request, stored, wishes, &error);
+            if status.verdict == Verdict::Error {
+                (response, CacheStatus::new(verdict))
+            } else {
+                (fallback, status)
+            }
+        }
+        Ok(answer) => answer,
+        Err(error) => failed(cache, request, stored, wishes, &error),
+    }
+}
+
+/// The origin failed: a stale response if one may be served, otherwise the error.
+fn failed(
+    cache: &Arc<Cache>,
+    request: &Normalised,
+    stored: Option<&Arc<Stored>>,
+    wishes: &CacheControl,
+    error: &FetchError,
+) -> Answer {
+    let now = SystemTime::now();
+    let failure = match error {
+        FetchError::ServerError(_) => Failure::ServerError,
+        _ => Failure::Disconnected,
+    };
+    if let Some(stored) = stored
+        && reuse::stale_after(stored.head.terms(), wishes, failure, cache.config.keep, now)
+    {
+        return from_store(&request.head, stored, Verdict::Stale(StaleReason::OriginFailed), now);
+    }
+    (error::failed(error), CacheStatus::new(Verdict::Error))
+}

@@ -1,0 +1,18 @@
+//! What HTTP caching says, as pure functions: values and `now` in, a decision with its reason out.
+//!
+//! 1. [`cache_control`]: the directives as they were written.
+//! 2. [`freshness`]: how long a response is fresh and how old it is now (RFC 9111, section 4.2).
+//! 3. [`storable`]: whether a response may be stored, and why not (section 3).
+//! 4. [`reuse`]: what may be done with a stored response for a request (section 4).
+//! 5. [`vary`]: whether a stored response was selected by the same request fields (section 4.1).
+//! 6. [`update`]: how a 304 freshens a stored response (section 4.3.4).
+
+pub mod cache_control;
+pub mod freshness;
+pub mod reuse;
+pub mod storable;
+pub mod update;
+pub mod vary;
+
+#[cfg(test)]
+mod tests;

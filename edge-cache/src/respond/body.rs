@@ -1,0 +1,181 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use common::http::access_log::{AccessLog, Entry};
+use http_body::{Body as _, Frame, SizeHint};
+
+use crate::fetch::fill::{Reader, Truncated};
+use crate::fetch::origin::{OriginBody, OriginBodyError};
+
+/// The body of a response. An error breaks the connection, so that the client sees the failure.
+#[derive(Debug)]
+pub struct Body {
+    source: Source,
+    record: Option<Box<Record>>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Empty,
+    One(Bytes),
+    Stored { pieces: Arc<[Bytes]>, next: usize, start: u64, left: u64 },
+    Filling { reader: Reader, left: Option<u64>, ended: bool },
+    Passed(OriginBody),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    #[error(transparent)]
+    Truncated(#[from] Truncated),
+    #[error(transparent)]
+    Origin(#[from] OriginBodyError),
+}
+
+/// The request's line in the access log, written when the body is over or given up.
+#[derive(Debug)]
+pub struct Record {
+    pub entry: Entry,
+    pub log: AccessLog,
+    pub bytes_sent: prometheus_client::metrics::counter::Counter,
+}
+
+impl Body {
+    pub const fn empty() -> Self {
+        Self::from_source(Source::Empty)
+    }
+
+    pub const fn page(page: Bytes) -> Self {
+        Self::from_source(Source::One(page))
+    }
+
+    /// `left` bytes of a stored body from `start` on.
+    pub fn stored(pieces: &Arc<[Bytes]>, start: u64, left: u64) -> Self {
+        Self::from_source(match &**pieces {
+            _ if left == 0 => Source::Empty,
+            // By far the most bodies are one piece, sent whole.
+            [one] => Source::One(one.slice(start as usize..(start + left) as usize)),
+            _ => Source::Stored { pieces: Arc::clone(pieces), next: 0, start, left },
+        })
+    }
+
+    /// A body on its way into the store, of `length` bytes where the origin has said it.
+    pub const fn filling(reader: Reader, length: Option<u64>) -> Self {
+        Self::from_source(Source::Filling { reader, left: length, ended: false })
+    }
+
+    pub const fn passed(body: OriginBody) -> Self {
+        Self::from_source(Source::Passed(body))
+    }
+
+    const fn from_source(source: Source) -> Self {
+        Self { source, record: None }
+    }
+
+    /// Writes `record` when this body is over.
+    #[must_use]
+    pub fn recorded(mut self, record: Record) -> Self {
+        self.record = Some(Box::new(record));
+        self
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(self.source.poll_frame(cx));
+        if let (Some(record), Some(Ok(frame))) = (&mut self.record, &frame)
+            && let Some(data) = frame.data_ref()
+        {
+            record.entry.bytes += data.len() as u64;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Empty => true,
+            Source::Stored { left, .. } => *left == 0,
+            Source::Filling { left, ended, .. } => *ended || *left == Some(0),
+            Source::Passed(body) => body.is_end_stream(),
+            Source::One(bytes) => bytes.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::One(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Stored { left, .. } => SizeHint::with_exact(*left),
+            Source::Filling { left, .. } => left.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Source::Passed(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Source {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::One(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Self::Empty;
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Self::Stored { pieces, next, start, left } => loop {
+                if *left == 0 {
+                    return Poll::Ready(None);
+                }
+                let Some(piece) = pieces.get(*next) else { return Poll::Ready(Some(Err(Truncated.into()))) };
+                *next += 1;
+                let length = piece.len() as u64;
+                if *start >= length {
+                    *start -= length;
+                    continue;
+                }
+                let end = length.min(*start + *left);
+                let part = piece.slice(*start as usize..end as usize);
+                *left -= part.len() as u64;
+                *start = 0;
+                return Poll::Ready(Some(Ok(Frame::data(part))));
+            },
+            Self::Filling { reader, left, ended } => match ready!(Pin::new(reader).poll_next(cx)) {
+                Some(Ok(chunk)) => {
+                    if let Some(left) = left {
+                        *left = left.saturating_sub(chunk.len() as u64);
+                    }
+                    Poll::Ready(Some(Ok(Frame::data(chunk))))
+                }
+                Some(Err(truncated)) => Poll::Ready(Some(Err(truncated.into()))),
+                None => {
+                    *ended = true;
+                    Poll::Ready(None)
+                }
+            },
+            // Trailers would need the client's consent (RFC 9110, section 6.5.1): data only.
+            Self::Passed(body) => loop {
+                match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+                    Some(Ok(frame)) if frame.is_data() => return Poll::Ready(Some(Ok(frame))),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                    None => return Poll::Ready(None),
+                }
+            },
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(record) = self.record.take() {
+            record.bytes_sent.inc_by(record.entry.bytes);
+            record.log.log(record.entry);
+        }
+    }
+}

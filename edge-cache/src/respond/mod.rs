@@ -1,0 +1,21 @@
+//! What the client gets.
+//!
+//! 1. [`conditional`]: 304 where the client has the response already (RFC 9110, section 13).
+//! 2. [`range`]: one range of a stored body (section 14).
+//! 3. [`stored`]: a response from the store, or on its way into it.
+//! 4. [`cache_status`]: what the cache did, for machines and people (RFC 9211).
+//! 5. [`body`]: stored, filling, passed on or made here, counted to its end.
+
+pub mod body;
+pub mod cache_status;
+pub mod conditional;
+pub mod range;
+pub mod stored;
+pub mod tags;
+
+pub use body::Body;
+pub use cache_status::{CacheStatus, Forward, Verdict};
+pub use stored::{from_fill, from_store};
+
+/// A response with what `Cache-Status` is to say of it.
+pub type Answer = (http::Response<Body>, CacheStatus);

@@ -1,0 +1,94 @@
+//! A response from the store, or one on its way into it.
+
+use std::time::SystemTime;
+
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, HeaderValue};
+use http::{HeaderMap, Method, Response, StatusCode, request};
+
+use super::range::{self, Wanted};
+use super::{Answer, Body, CacheStatus, Verdict, conditional, tags};
+use crate::fetch::fill::Reader;
+use crate::fetch::flights::Filling;
+use crate::store::{Head, Stored};
+
+/// Answers from the store, with 304 or a part where the request asks for that.
+pub fn from_store(request: &request::Parts, stored: &Stored, verdict: Verdict, now: SystemTime) -> Answer {
+    let mut status = CacheStatus::new(verdict);
+    status.ttl = Some(stored.head.freshness.ttl(now));
+    if matches!(verdict, Verdict::Miss(_)) {
+        status.fwd_status = Some(StatusCode::NOT_MODIFIED);
+        status.stored = Some(Ok(()));
+    }
+    let mut headers = client_headers(&stored.head);
+    set_age(&mut headers, &stored.head, now);
+    if stored.head.status != StatusCode::OK {
+        return (respond(stored.head.status, headers, whole(request, stored)), status);
+    }
+    if conditional::not_modified(&request.headers, &stored.head) {
+        conditional::strip_body_fields(&mut headers);
+        return (respond(StatusCode::NOT_MODIFIED, headers, Body::empty()), status);
+    }
+    let wanted = match request.method {
+        Method::GET => range::wanted(&request.headers, &stored.head, stored.length),
+        _ => Wanted::Whole,
+    };
+    let response = match wanted {
+        Wanted::Whole => {
+            // A HEAD's answer has the length and no body.
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(stored.length));
+            respond(StatusCode::OK, headers, whole(request, stored))
+        }
+        Wanted::Part { start, end } => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(end - start));
+            headers.insert(CONTENT_RANGE, range::content_range(Some((start, end)), stored.length));
+            respond(StatusCode::PARTIAL_CONTENT, headers, Body::stored(&stored.body, start, end - start))
+        }
+        Wanted::Unsatisfiable => {
+            conditional::strip_body_fields(&mut headers);
+            headers.insert(CONTENT_RANGE, range::content_range(None, stored.length));
+            respond(StatusCode::RANGE_NOT_SATISFIABLE, headers, Body::empty())
+        }
+    };
+    (response, status)
+}
+
+/// Answers with a response whose body is still arriving.
+pub fn from_fill(request: &request::Parts, filling: &Filling, reader: Reader, verdict: Verdict) -> Answer {
+    let now = SystemTime::now();
+    let head = &filling.head;
+    let mut status = CacheStatus::new(verdict);
+    status.ttl = Some(head.freshness.ttl(now));
+    status.stored = Some(Ok(()));
+    let mut headers = client_headers(head);
+    if !head.freshness.initial_age.is_zero() {
+        set_age(&mut headers, head, now);
+    }
+    if head.status == StatusCode::OK && conditional::not_modified(&request.headers, head) {
+        conditional::strip_body_fields(&mut headers);
+        status.fwd_status = Some(StatusCode::OK);
+        return (respond(StatusCode::NOT_MODIFIED, headers, Body::empty()), status);
+    }
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    (respond(head.status, headers, Body::filling(reader, length)), status)
+}
+
+fn whole(request: &request::Parts, stored: &Stored) -> Body {
+    if request.method == Method::HEAD { Body::empty() } else { Body::stored(&stored.body, 0, stored.length) }
+}
+
+fn client_headers(head: &Head) -> HeaderMap {
+    let mut headers = head.to_headers();
+    tags::strip(&mut headers);
+    headers
+}
+
+fn set_age(headers: &mut HeaderMap, head: &Head, now: SystemTime) {
+    headers.insert(AGE, HeaderValue::from(head.freshness.age(now).as_secs()));
+}
+
+fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}

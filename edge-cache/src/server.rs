@@ -1,0 +1,132 @@
+//! Binding, accepting, and HTTP/1.1 on each connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::discovery::discover;
+use common::http::access_log::AccessLog;
+use common::http::forwarded::Scheme;
+use common::listener::{Accepted, Bound, Listener};
+use common::net::WriteDeadline;
+use common::shutdown::Shutdown;
+use common::telemetry::Registry;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use crate::admin::CachePages;
+use crate::cache::Cache;
+use crate::config::Config;
+use crate::error::Error;
+use crate::fetch::fill::Budget;
+use crate::fetch::{Flights, Origin};
+use crate::handler::handle;
+use crate::metrics::Metrics;
+use crate::store::Store;
+
+/// A cache that is bound to its addresses and not yet serving.
+#[derive(Debug)]
+pub struct Service {
+    cache: Arc<Cache>,
+    listeners: Vec<Listener>,
+}
+
+/// Header fields of one request; hyper's own limit is 100.
+const MAX_HEADERS: usize = 256;
+/// How long a client may take no byte of a response.
+const SEND_TIMEOUT: Duration = Duration::from_mins(1);
+/// The part of the memory limit that bodies may take on their way into the store, beside it.
+const FILL_SHARE: u64 = 4;
+
+/// Binds the listeners, opens the access log and begins to follow the origin's addresses.
+pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) -> Result<Service, Error> {
+    let mut listeners = Vec::with_capacity(config.listen.len());
+    for address in &config.listen {
+        listeners.push(Listener::bind(address, &config.listening).await?);
+    }
+    let access_log = AccessLog::open(&config.access_log)
+        .map_err(|cause| Error::AccessLog { destination: config.access_log.to_string(), cause })?;
+    let endpoints = discover(config.origin.clone(), &config.discovery, shutdown)?;
+    let store = Arc::new(Store::new(config.memory));
+    let cache = Cache {
+        metrics: Metrics::register(registry, &store),
+        store,
+        flights: Arc::new(Flights::default()),
+        origin: Origin::new(endpoints, config.limits),
+        budget: Arc::new(Budget::new(config.memory / FILL_SHARE)),
+        access_log,
+        shutdown: shutdown.clone(),
+        config,
+    };
+    Ok(Service { cache: Arc::new(cache), listeners })
+}
+
+impl Service {
+    /// The addresses that were bound, in the order of the configuration.
+    pub fn bound(&self) -> Vec<Bound> {
+        self.listeners.iter().map(|listener| listener.local().clone()).collect()
+    }
+
+    pub fn pages(&self) -> Arc<CachePages> {
+        Arc::new(CachePages(Arc::clone(&self.cache)))
+    }
+
+    /// Accepts until the drain begins; connections are the shutdown's work in flight.
+    pub async fn run(self) {
+        let shutdown = self.cache.shutdown.clone();
+        for listener in self.listeners {
+            let cache = Arc::clone(&self.cache);
+            shutdown.spawn_until_drain(async move {
+                loop {
+                    let accepted = listener.accept().await;
+                    cache.shutdown.spawn(connection(Arc::clone(&cache), accepted));
+                }
+            });
+        }
+        shutdown.draining().await;
+    }
+}
+
+async fn connection(cache: Arc<Cache>, accepted: Accepted) {
+    let (stream, peer, permit) = match accepted.identify().await {
+        Ok(identified) => identified,
+        Err(error) => return tracing::debug!(%error, "connection refused"),
+    };
+    cache.metrics.connections.inc();
+    let open = Open(Arc::clone(&cache));
+    let service = service_fn({
+        let cache = Arc::clone(&cache);
+        move |request| {
+            let cache = Arc::clone(&cache);
+            async move { Ok::<_, std::convert::Infallible>(handle(cache, peer, Scheme::Http, request).await) }
+        }
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(cache.config.client_timeout)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(cache.config.limits.head_bytes)
+        .pipeline_flush(true)
+        .serve_connection(TokioIo::new(WriteDeadline::new(stream, SEND_TIMEOUT)), service);
+    let mut serving = std::pin::pin!(serving);
+    let served = tokio::select! {
+        served = serving.as_mut() => served,
+        () = cache.shutdown.draining() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "connection");
+    }
+    drop((open, permit));
+}
+
+/// Counts a connection for as long as it is open.
+struct Open(Arc<Cache>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.metrics.connections.dec();
+    }
+}

@@ -1,0 +1,124 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ahash::RandomState;
+use http::HeaderMap;
+use moka::ops::compute::Op;
+use moka::sync::Cache;
+
+use super::Stored;
+use crate::key::CacheKey;
+use crate::policy::vary::Selector;
+
+/// The bounded store. Every operation is synchronous and short.
+#[derive(Debug)]
+pub struct Store {
+    resources: Cache<CacheKey, Arc<Resource>, RandomState>,
+    /// Hit-for-miss: URLs whose last response could not be stored, so that requests for them do not
+    /// wait for each other (varnish-cache#1799).
+    uncacheable: Cache<CacheKey, Instant, RandomState>,
+}
+
+/// What is stored under one key: the variants that `Vary` tells apart, the newest first.
+#[derive(Debug)]
+struct Resource(Vec<Arc<Stored>>);
+
+/// What a look-up found.
+#[derive(Debug)]
+pub enum Lookup {
+    Found(Arc<Stored>),
+    /// Nothing under this key.
+    UriMiss,
+    /// Only variants for other requests; how the newest of them was selected.
+    VaryMiss(Selector),
+}
+
+impl Lookup {
+    /// What `request` has in the fields that the URL is known to vary on: requests that differ there
+    /// do not wait for each other.
+    pub fn selection(&self, request: &HeaderMap) -> Vec<u8> {
+        let selector = match self {
+            Self::UriMiss => return Vec::new(),
+            Self::Found(stored) => stored.head.selector.same_fields(request),
+            Self::VaryMiss(selector) => selector.same_fields(request),
+        };
+        let mut selection = Vec::new();
+        selector.append_to(&mut selection);
+        selection
+    }
+}
+
+/// Variants of one URL beyond which the oldest goes.
+const MAX_VARIANTS: usize = 32;
+/// URLs remembered as uncacheable, and for how long.
+const MAX_UNCACHEABLE: u64 = 100_000;
+const UNCACHEABLE_FOR: Duration = Duration::from_mins(2);
+
+impl Store {
+    /// A store of at most `memory` bytes.
+    pub fn new(memory: u64) -> Self {
+        let resources = Cache::builder()
+            .max_capacity(memory)
+            .weigher(|key: &CacheKey, resource: &Arc<Resource>| {
+                let bytes =
+                    key.as_str().len() + resource.0.iter().map(|stored| stored.weight()).sum::<usize>();
+                u32::try_from(bytes).unwrap_or(u32::MAX)
+            })
+            .build_with_hasher(RandomState::new());
+        let uncacheable = Cache::builder()
+            .max_capacity(MAX_UNCACHEABLE)
+            .time_to_live(UNCACHEABLE_FOR)
+            .build_with_hasher(RandomState::new());
+        Self { resources, uncacheable }
+    }
+
+    /// The newest variant that `request` selects.
+    pub fn lookup(&self, key: &CacheKey, request: &HeaderMap) -> Lookup {
+        let Some(resource) = self.resources.get(key.as_str()) else { return Lookup::UriMiss };
+        match resource.0.iter().find(|stored| stored.head.selector.matches(request)) {
+            Some(stored) => Lookup::Found(Arc::clone(stored)),
+            None => match resource.0.first() {
+                Some(newest) => Lookup::VaryMiss(newest.head.selector.clone()),
+                None => Lookup::UriMiss,
+            },
+        }
+    }
+
+    /// Stores a response in the place of the variant with the same selector.
+    pub fn insert(&self, key: &CacheKey, stored: &Arc<Stored>) {
+        self.uncacheable.invalidate(key.as_str());
+        self.resources.entry(key.clone()).and_compute_with(|entry| {
+            let mut variants = vec![Arc::clone(stored)];
+            if let Some(entry) = entry {
+                let others = &entry.value().0;
+                variants
+                    .extend(others.iter().filter(|old| old.head.selector != stored.head.selector).cloned());
+                variants.truncate(MAX_VARIANTS);
+            }
+            Op::Put(Arc::new(Resource(variants)))
+        });
+    }
+
+    /// Forgets every variant of `key`; whether there was one.
+    pub fn remove(&self, key: &CacheKey) -> bool {
+        self.resources.remove(key.as_str()).is_some()
+    }
+
+    pub fn remember_uncacheable(&self, key: &CacheKey) {
+        self.uncacheable.insert(key.clone(), Instant::now());
+    }
+
+    pub fn is_uncacheable(&self, key: &CacheKey) -> bool {
+        self.uncacheable.contains_key(key.as_str())
+    }
+
+    /// Keys stored.
+    pub fn objects(&self) -> u64 {
+        self.resources.entry_count()
+    }
+
+    /// Bytes held, by weight.
+    pub fn bytes(&self) -> u64 {
+        self.resources.weighted_size()
+    }
+}
