@@ -7,6 +7,7 @@
 //! - [`metrics`]: what a service says about itself.
 
 pub mod client;
+pub mod fastcgi_app;
 pub mod gate;
 mod http1;
 pub mod origin;
