@@ -1,4 +1,6 @@
 //! The whole chain in one process.
 
 pub mod detect;
+pub mod folder;
+pub mod options;
 pub mod php;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, waitpgid};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -50,6 +50,8 @@ pub enum StartError {
 const START_DEADLINE: Duration = Duration::from_secs(10);
 /// Between two looks at whether the new socket answers.
 const POLL: Duration = Duration::from_millis(5);
+/// A killed process that is not gone by then hangs in the kernel.
+const COLLECT_DEADLINE: Duration = Duration::from_secs(1);
 
 impl Supervisor {
     /// Starts the master and waits until its socket answers. `folder` is the pool's; it goes with us.
@@ -61,6 +63,11 @@ impl Supervisor {
         };
         files().map_err(|cause| StartError::Files { path: plan.pool.folder.clone(), cause })?;
 
+        // Orphans of a killed master become our children, so that none stays behind as a zombie where process
+        // 1 collects none, as in many containers.
+        if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
+            tracing::debug!(%error, "orphans are left to process 1");
+        }
         let first = Master::start(&plan, &mut warden).await?;
         let (sender, master) = watch::channel(Some(first.id));
         let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
@@ -123,7 +130,7 @@ async fn keep(
         };
         running.send_replace(None);
         tracing::warn!(status = %describe(status.ok()), "PHP-FPM's master died, starting another");
-        master.clear(&plan);
+        master.clear(&plan).await;
         let lived = master.started.elapsed();
         master = loop {
             tokio::select! {
@@ -178,7 +185,7 @@ impl Master {
         match master.answers(plan).await {
             Ok(()) => Ok(master),
             Err(error) => {
-                master.clear(plan);
+                master.clear(plan).await;
                 Err(error)
             }
         }
@@ -195,6 +202,7 @@ impl Master {
             }
             if self.started.elapsed() > START_DEADLINE {
                 self.kill_group();
+                let _ = self.child.wait().await;
                 let said = self.log.last_words().await;
                 return Err(StartError::Silent { program: program(), said });
             }
@@ -215,12 +223,29 @@ impl Master {
         }
         self.kill_group();
         let _ = self.child.wait().await;
+        self.collect().await;
     }
 
     /// After the master's end: its workers would go on, each waiting on a socket that nobody connects to.
-    fn clear(&self, plan: &Plan) {
+    async fn clear(&self, plan: &Plan) {
         self.kill_group();
         let _ = std::fs::remove_file(plan.pool.socket());
+        self.collect().await;
+    }
+
+    /// Waits for killed workers to be gone. The master itself has been waited for already.
+    async fn collect(&self) {
+        let Some(group) = Pid::from_raw(self.id.cast_signed()) else { return };
+        let deadline = Instant::now() + COLLECT_DEADLINE;
+        // ECHILD: none is left, or none ever became ours.
+        while let Ok(collected) = waitpgid(group, WaitOptions::NOHANG) {
+            if collected.is_none() {
+                if Instant::now() > deadline {
+                    return;
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        }
     }
 
     fn kill_group(&self) {
