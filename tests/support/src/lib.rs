@@ -3,14 +3,24 @@
 //! - [`wait`], [`gate`]: wait for conditions, hold things until the test lets them go.
 //! - [`client`], [`origin`], [`fastcgi_app`]: both ends of the wire, able to misbehave byte by byte.
 //! - [`process`]: child processes that cannot outlive the test, their memory, free ports.
-//! - [`php_fpm`], [`mariadb`], [`memcached`], [`chromium`](browser): the real things, private and temporary.
+//! - [`php_fpm`], [`mariadb`], [`memcached`], [`browser`]: the real things, private and temporary.
 //! - [`metrics`]: what a service says about itself.
+
+pub mod wait;
+
+pub mod gate;
+
+mod http1;
 
 pub mod client;
 pub mod fastcgi_app;
-pub mod gate;
-mod http1;
 pub mod origin;
-pub mod php_fpm;
+
 pub mod process;
-pub mod wait;
+
+pub mod browser;
+pub mod mariadb;
+pub mod memcached;
+pub mod php_fpm;
+
+pub mod metrics;
