@@ -138,33 +138,23 @@ impl Fetch {
         (!known && fresh).then_some(found)
     }
 
-    /// Asks with validators; once more without them when the 304 is about something else.
-    async fn ask(&mut self) -> Result<(response::Parts, OriginBody, Times), FetchError> {
-        loop {
-            let mut head = self.request.clone();
-            // The client's own conditions and ranges are answered from what will be stored.
-            for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
-                head.headers.remove(name);
-            }
-            if let Some(stored) = &self.stored {
-                for (validator, condition) in [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)] {
-                    if let Some(value) = stored.head.get(&validator) {
-                        head.headers.insert(condition, value.clone());
-                    }
+    /// Asks with the stored response's validators, not with the client's conditions and ranges: those are
+    /// answered from what will be stored.
+    async fn ask(&self) -> Result<(response::Parts, OriginBody, Times), FetchError> {
+        let mut head = self.request.clone();
+        for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
+            head.headers.remove(name);
+        }
+        if let Some(stored) = &self.stored {
+            for (validator, condition) in [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)] {
+                if let Some(value) = stored.head.get(&validator) {
+                    head.headers.insert(condition, value.clone());
                 }
             }
-            let requested = SystemTime::now();
-            let (response, body) = send(&self.cache, head, Either::Left(Empty::new())).await?;
-            let times = Times { requested, received: SystemTime::now() };
-            if response.status == StatusCode::NOT_MODIFIED
-                && let Some(stored) = &self.stored
-                && !update::validates(&stored.head.to_headers(), &response.headers)
-            {
-                self.stored = None;
-                continue;
-            }
-            return Ok((response, body, times));
         }
+        let requested = SystemTime::now();
+        let (response, body) = send(&self.cache, head, Either::Left(Empty::new())).await?;
+        Ok((response, body, Times { requested, received: SystemTime::now() }))
     }
 
     fn validated(&self, stored: &Stored, not_modified: &response::Parts, times: Times) -> Arc<Stored> {

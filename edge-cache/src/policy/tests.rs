@@ -245,20 +245,13 @@ fn selecting_fields() {
 fn a_304_freshens_all_but_what_describes_the_body() {
     let mut stored =
         headers("etag: \"a\"\ncontent-type: text/html\ncontent-length: 5\nx-a: 1\nx-a: 2\nage: 7");
-    update::freshen(
-        &mut stored,
-        &headers("content-type: text/plain\ncontent-length: 0\nx-a: 3\ncache-control: max-age=9"),
-    );
+    let told =
+        headers("etag: \"b\"\ncontent-encoding: gzip\ncontent-length: 0\nx-a: 3\ncache-control: max-age=9");
+    update::freshen(&mut stored, &told);
     let expected = headers(
         "etag: \"a\"\ncontent-type: text/html\ncontent-length: 5\nx-a: 3\nage: 7\ncache-control: max-age=9",
     );
     assert_eq!(stored, expected);
-    let same = |ours: &str, theirs: &str| update::validates(&headers(ours), &headers(theirs));
-    assert!(
-        same("etag: \"a\"", "etag: W/\"a\"")
-            && same("etag: \"a\"", "")
-            && !same("etag: \"a\"", "etag: \"b\"")
-    );
 }
 
 proptest! {
