@@ -16,5 +16,5 @@ mod warden;
 pub use account::Account;
 pub use installation::{Installation, InstallationError};
 pub use pool::{PhpSetting, Pool, SettingError};
-pub use supervisor::{Plan, StartError, Supervisor};
+pub use supervisor::{Plan, StartError, State, Supervisor};
 pub use warden::Warden;

@@ -29,10 +29,17 @@ pub struct Plan {
 pub struct Supervisor {
     stop: CancellationToken,
     kill: CancellationToken,
-    /// The master's process identifier while one is running.
-    master: watch::Receiver<Option<u32>>,
+    state: watch::Receiver<State>,
     task: JoinHandle<Warden>,
     folder: TempDir,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// The master's process identifier, while it answers.
+    pub master: Option<u32>,
+    /// How often a master came to answer.
+    pub starts: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -69,26 +76,29 @@ impl Supervisor {
             tracing::debug!(%error, "orphans are left to process 1");
         }
         let first = Master::start(&plan, &mut warden).await?;
-        let (sender, master) = watch::channel(Some(first.id));
+        let (sender, state) = watch::channel(State { master: Some(first.id), starts: 1 });
         let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
         let task = tokio::spawn(keep(first, plan, warden, sender, stop.clone(), kill.clone()));
-        Ok(Self { stop, kill, master, task, folder })
+        Ok(Self { stop, kill, state, task, folder })
     }
 
-    /// The running master's process identifier; changes when it is started again.
-    pub fn master(&self) -> watch::Receiver<Option<u32>> {
-        self.master.clone()
+    /// How PHP-FPM is, as it changes.
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.state.clone()
     }
 
-    /// Lets requests in flight finish for at most `grace`; then nothing is left: no process and no file.
-    pub async fn stop(self, grace: Duration) {
-        let Self { stop, kill, task, folder, .. } = self;
+    /// Lets requests in flight finish until `overdue` completes; then nothing is left: no process, no file.
+    pub async fn stop(self, overdue: impl Future<Output = ()>) {
+        let Self { stop, kill, mut task, folder, .. } = self;
         stop.cancel();
-        let overdue = tokio::spawn(async move {
-            tokio::time::sleep(grace).await;
-            kill.cancel();
-        });
-        match task.await {
+        let ended = tokio::select! {
+            ended = &mut task => ended,
+            () = overdue => {
+                kill.cancel();
+                task.await
+            }
+        };
+        match ended {
             Ok(warden) => {
                 if let Err(error) = folder.close() {
                     tracing::warn!(%error, "cannot remove our folder");
@@ -98,7 +108,6 @@ impl Supervisor {
             // The warden's pipe closed as the task unwound: it clears up instead of us.
             Err(error) => tracing::error!(%error, "the supervisor failed"),
         }
-        overdue.abort();
     }
 }
 
@@ -113,7 +122,7 @@ async fn keep(
     first: Master,
     plan: Plan,
     mut warden: Warden,
-    running: watch::Sender<Option<u32>>,
+    state: watch::Sender<State>,
     stop: CancellationToken,
     kill: CancellationToken,
 ) -> Warden {
@@ -128,7 +137,7 @@ async fn keep(
                 return warden;
             }
         };
-        running.send_replace(None);
+        state.send_modify(|state| state.master = None);
         tracing::warn!(status = %describe(status.ok()), "PHP-FPM's master died, starting another");
         master.clear(&plan).await;
         let lived = master.started.elapsed();
@@ -145,7 +154,9 @@ async fn keep(
                 Err(error) => tracing::error!(%error, "PHP-FPM"),
             }
         };
-        running.send_replace(Some(master.id));
+        state.send_modify(|state| {
+            *state = State { master: Some(master.id), starts: state.starts + 1 };
+        });
         tracing::info!(pid = master.id, "PHP-FPM answers again");
     }
 }
