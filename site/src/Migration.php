@@ -61,8 +61,9 @@ final class Migration
         $words = $mariadb
             ? ['{id}' => 'id INTEGER PRIMARY KEY AUTO_INCREMENT', '{blob}' => 'MEDIUMBLOB']
             : ['{id}' => 'id INTEGER PRIMARY KEY AUTOINCREMENT', '{blob}' => 'BLOB'];
+        $options = $mariadb ? ' ENGINE=InnoDB DEFAULT CHARSET=utf8mb4' : '';
         foreach (self::TABLES as $table) {
-            $this->database->run('CREATE TABLE IF NOT EXISTS ' . strtr($table, $words));
+            $this->database->run('CREATE TABLE IF NOT EXISTS ' . strtr($table, $words) . $options);
         }
         $insert = $mariadb ? 'INSERT IGNORE' : 'INSERT OR IGNORE';
         foreach ($this->articles() as $id => $article) {
