@@ -151,6 +151,8 @@ impl RequestDecoder {
             (RecordType::AbortRequest, _) => Ok(Some(RequestEvent::Abort { id })),
             // The second stream of a Filter, a role that nobody here serves.
             (RecordType::Data, _) => Ok(None),
+            // A second end of a stream says nothing new; the `fastcgi-client` crate sends two for no body.
+            (RecordType::Params, _) | (RecordType::Stdin, Reading::Whole) if content.is_empty() => Ok(None),
             (RecordType::Params, _) => Err(unexpected("came after the end of its parameters")),
             (RecordType::Stdin, Reading::Params(_)) => Err(unexpected("came before its parameters")),
             (RecordType::Stdin, Reading::Whole) => Err(unexpected("came after the end of its body")),
