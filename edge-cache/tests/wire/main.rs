@@ -1,0 +1,6 @@
+//! edge-cache over the wire, against an origin that does as it is told.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod caching;
+mod fetching;
+mod support;

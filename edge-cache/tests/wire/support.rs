@@ -1,0 +1,99 @@
+//! An edge-cache in this process, in front of a fake origin, on free ports.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use common::admin::Admin;
+use common::listener::Bound;
+use common::shutdown::Shutdown;
+use common::telemetry::Registry;
+use edge_cache::Config;
+use test_support::client::{self, Response};
+use test_support::origin::FakeOrigin;
+use test_support::wait::{DEADLINE, wait_until};
+
+pub(crate) struct Edge {
+    pub(crate) address: SocketAddr,
+    admin: SocketAddr,
+    shutdown: Shutdown,
+}
+
+impl Edge {
+    /// With further flags; ports are free ones and nothing is logged.
+    pub(crate) async fn start(origin: &FakeOrigin, flags: &[&str]) -> Self {
+        Self::in_front_of(&[&origin.url()], flags).await
+    }
+
+    pub(crate) async fn in_front_of(origins: &[&str], flags: &[&str]) -> Self {
+        let origins = origins.join(",");
+        let mut all =
+            vec!["--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--access-log=none", "--origin", &origins];
+        all.extend(flags);
+        let config = Config::from_flags(all).expect("flags");
+        let shutdown = Shutdown::new(Duration::from_secs(5));
+        let mut registry = Registry::default();
+        let admin = Admin::bind(&config.admin).await.expect("admin");
+        let admin_address = admin.local_addr().expect("TCP");
+        let service = edge_cache::bind(config, &mut registry, &shutdown).await.expect("bind");
+        let Some(Bound::Tcp(address)) = service.bound().first().cloned() else { panic!("not TCP") };
+        admin.serve(registry, vec![service.pages()], &shutdown);
+        tokio::spawn(service.run());
+        Self { address, admin: admin_address, shutdown }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.get_with(path, &[]).await
+    }
+
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Response {
+        self.request("GET", path, headers, b"").await
+    }
+
+    pub(crate) async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        let mut all = vec![("Host", "site.example")];
+        if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            all.clear();
+        }
+        all.extend(headers);
+        client::request(self.address, method, path, &all, body).await.expect("a response")
+    }
+
+    /// The sum of a metric's samples; 0 where there is none.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let page = client::get(self.admin, "/metrics", &[]).await.expect("metrics").text();
+        let samples = page
+            .lines()
+            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
+        samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    pub(crate) async fn metric_becomes(&self, name: &str, value: f64) {
+        let what = format!("{name} to be {value}");
+        wait_until(&what, DEADLINE, async || (self.metric(name).await - value).abs() < 0.5).await;
+    }
+
+    /// Waits until the response for `path` is stored, which happens after its last byte was sent.
+    pub(crate) async fn stored(&self, count: usize) {
+        self.metric_becomes("edge_cache_stored_total", count as f64).await;
+    }
+
+    pub(crate) const fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.shutdown.terminate();
+    }
+}
+
+pub(crate) fn x_cache(response: &Response) -> &str {
+    response.header("x-cache").unwrap_or("none")
+}
