@@ -1,7 +1,12 @@
-//! What the suites share: the built binaries as processes, and the chain made of them.
+//! What the suites share: the built binaries as processes, the chain made of them, and what it serves.
 //!
 //! The suites see the services as an operator does: flags in; HTTP, signals and metrics out.
 
 pub mod service;
 
 pub mod chain;
+
+pub mod visitor;
+
+pub mod site;
+pub mod wordpress;

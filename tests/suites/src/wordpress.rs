@@ -1,0 +1,142 @@
+//! Debian's WordPress on a private MariaDB, behind the chain.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+use tempfile::TempDir;
+use test_support::mariadb::{MariaDb, PASSWORD, USER};
+
+use crate::chain::{Chain, Plan};
+use crate::service::cache;
+use crate::visitor::Visitor;
+
+pub const ADMIN: &str = "admin";
+pub const ADMIN_PASSWORD: &str = "a long enough Passw0rd, for WordPress";
+pub const TITLE: &str = "A site in a test";
+
+/// WordPress, installed and served. Its parts are dropped in the order of the fields.
+#[derive(Debug)]
+pub struct WordPress {
+    pub chain: Chain,
+    pub database: MariaDb,
+    folder: TempDir,
+}
+
+impl WordPress {
+    /// The files and an empty database: nobody has been to `wp-admin/install.php` yet.
+    pub async fn unpack() -> anyhow::Result<Self> {
+        let database = MariaDb::start(&["wordpress"]).await?;
+        let folder = tempfile::Builder::new().prefix("test-wordpress-").tempdir()?;
+        let package = cache().join("wordpress");
+        let docroot = folder.path().join("web");
+        copy(&package.join("usr/share/wordpress"), &docroot, &package)
+            .context("copying Debian's wordpress, which ./test fetches")?;
+        copy(&package.join("var/lib/wordpress/wp-content"), &docroot.join("wp-content"), &package)?;
+        fs::write(docroot.join("wp-config.php"), configuration(&database))?;
+        fs::create_dir_all(docroot.join("wp-content/mu-plugins"))?;
+        fs::write(docroot.join("wp-content/mu-plugins/freshness.php"), FRESHNESS)?;
+        let chain = Chain::start(Plan::new(&docroot, "wordpress")).await?;
+        Ok(Self { chain, database, folder })
+    }
+
+    /// Goes through the installer as a person does.
+    pub async fn install(&self) -> anyhow::Result<()> {
+        let mut person = Visitor::new(self.chain.address());
+        let start = person.get("/").await?;
+        ensure!(start.status == 302, "the front page of an empty site answers {}", start.status);
+        let form = person.follow(start).await?;
+        ensure!(form.text().contains("id=\"setup\""), "no installer:\n{}", form.text());
+        let fields = [
+            ("weblog_title", TITLE),
+            ("user_name", ADMIN),
+            ("admin_password", ADMIN_PASSWORD),
+            ("admin_password2", ADMIN_PASSWORD),
+            ("admin_email", "admin@example.org"),
+            ("blog_public", "0"),
+            ("language", ""),
+            ("Submit", "Install WordPress"),
+        ];
+        let done = person.post("/wp-admin/install.php?step=2", &fields).await?;
+        ensure!(
+            done.status == 200 && done.text().contains("Success!"),
+            "the installer answers {}:\n{}\n{}",
+            done.status,
+            done.text(),
+            self.chain.logs()
+        );
+        Ok(())
+    }
+
+    pub async fn installed() -> anyhow::Result<Self> {
+        let site = Self::unpack().await?;
+        site.install().await?;
+        Ok(site)
+    }
+
+    pub fn docroot(&self) -> PathBuf {
+        self.folder.path().join("web")
+    }
+}
+
+/// WordPress says nothing of freshness on pages for everybody; the plugins for page caches do it like this.
+const FRESHNESS: &str = r"<?php
+add_action('send_headers', function () {
+    if (!is_user_logged_in() && !is_admin()) {
+        header('Cache-Control: public, max-age=0, s-maxage=300');
+    }
+});
+";
+
+/// Nothing outside of this machine is asked, and nothing is done behind the test's back.
+fn configuration(database: &MariaDb) -> String {
+    format!(
+        "<?php\n\
+         define('DB_NAME', 'wordpress');\n\
+         define('DB_USER', '{USER}');\n\
+         define('DB_PASSWORD', '{PASSWORD}');\n\
+         define('DB_HOST', '{}');\n\
+         define('DB_CHARSET', 'utf8mb4');\n\
+         define('DB_COLLATE', '');\n\
+         define('WP_HTTP_BLOCK_EXTERNAL', true);\n\
+         define('AUTOMATIC_UPDATER_DISABLED', true);\n\
+         define('DISABLE_WP_CRON', true);\n\
+         define('FS_METHOD', 'direct');\n\
+         foreach (['AUTH', 'SECURE_AUTH', 'LOGGED_IN', 'NONCE'] as $name) {{\n\
+         \x20   define($name . '_KEY', $name . ' key');\n\
+         \x20   define($name . '_SALT', $name . ' salt');\n\
+         }}\n\
+         $table_prefix = 'wp_';\n\
+         if (!defined('ABSPATH')) {{ define('ABSPATH', __DIR__ . '/'); }}\n\
+         require_once ABSPATH . 'wp-settings.php';\n",
+        database.address()
+    )
+}
+
+/// Copies a tree out of an unpacked package: what a link points to is copied, and an absolute link points into
+/// the package if it can, else to this machine.
+fn copy(from: &Path, to: &Path, package: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            copy(&source, &target, package)?;
+        } else if kind.is_symlink() {
+            let pointed = fs::read_link(&source)?;
+            let within = package.join(pointed.strip_prefix("/").unwrap_or(&pointed));
+            if pointed.is_relative() && source.exists() {
+                fs::copy(&source, &target)?;
+            } else if pointed.is_absolute() && within.exists() {
+                fs::copy(&within, &target)?;
+            } else if pointed.is_absolute() && pointed.exists() {
+                symlink(&pointed, &target)?;
+            }
+        } else {
+            fs::copy(&source, &target)?;
+        }
+    }
+    Ok(())
+}
