@@ -1,0 +1,247 @@
+//! All replicas, and what is busy for us on each. No I/O, no waiting: the lock around it is short.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::net::Endpoint;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::{Breaker, Sign};
+use crate::balance::{Candidate, least_outstanding};
+
+/// Names a replica for as long as it is there; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ReplicaId(u64);
+
+#[derive(Debug)]
+pub struct Fleet {
+    replicas: Vec<Replica>,
+    workers_per_replica: u32,
+    /// Counts what is handed out: ids, and turns.
+    counter: u64,
+}
+
+#[derive(Debug)]
+struct Replica {
+    id: ReplicaId,
+    endpoint: Arc<Endpoint>,
+    workers: u32,
+    busy: u32,
+    breaker: Breaker,
+    /// No longer listed: it gets no new request, and goes with the last one in flight.
+    leaving: bool,
+    turn: u64,
+    last_alive: Option<Instant>,
+    served: u64,
+    /// Wakes its prober when the breaker opens.
+    alarm: Arc<Notify>,
+}
+
+/// A replica that was added, for whoever is to watch its health.
+#[derive(Debug)]
+pub struct Watched {
+    pub id: ReplicaId,
+    pub endpoint: Arc<Endpoint>,
+    pub alarm: Arc<Notify>,
+}
+
+/// What its prober wants to know of a replica.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    pub closed: bool,
+    pub busy: u32,
+    pub last_alive: Option<Instant>,
+}
+
+/// A replica as `/status` and the metrics show it.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub endpoint: Arc<Endpoint>,
+    pub busy: u32,
+    pub workers: u32,
+    pub usable: bool,
+    pub leaving: bool,
+    pub served: u64,
+    /// Time since it last answered.
+    pub silent_for: Option<Duration>,
+}
+
+impl Fleet {
+    pub const fn new(workers_per_replica: u32) -> Self {
+        Self { replicas: Vec::new(), workers_per_replica, counter: 0 }
+    }
+
+    /// Adds what is new, and lets go of what is not listed any more.
+    pub fn follow(&mut self, endpoints: &[Endpoint]) -> Vec<Watched> {
+        for replica in &mut self.replicas {
+            replica.leaving = !endpoints.contains(&replica.endpoint);
+        }
+        self.replicas.retain(|replica| !replica.is_gone());
+        let mut added = Vec::new();
+        for endpoint in endpoints {
+            if self.replicas.iter().any(|replica| *replica.endpoint == *endpoint) {
+                continue;
+            }
+            self.counter += 1;
+            let replica = Replica {
+                id: ReplicaId(self.counter),
+                endpoint: Arc::new(endpoint.clone()),
+                workers: self.workers_per_replica,
+                busy: 0,
+                breaker: Breaker::CLOSED,
+                leaving: false,
+                turn: 0,
+                last_alive: None,
+                served: 0,
+                alarm: Arc::new(Notify::new()),
+            };
+            added.push(Watched {
+                id: replica.id,
+                endpoint: Arc::clone(&replica.endpoint),
+                alarm: Arc::clone(&replica.alarm),
+            });
+            self.replicas.push(replica);
+        }
+        added
+    }
+
+    /// Some replica may be used, though it may be full.
+    pub fn is_usable(&self) -> bool {
+        self.replicas.iter().any(Replica::is_usable)
+    }
+
+    /// Takes a worker of the best replica; `None` if all are full or out of use.
+    pub fn take(&mut self) -> Option<(ReplicaId, Arc<Endpoint>)> {
+        let usable = self.replicas.iter().enumerate().filter(|(_, replica)| replica.is_usable());
+        let index = least_outstanding(usable.map(|(index, replica)| (index, replica.candidate())))?;
+        self.counter += 1;
+        let replica = self.replicas.get_mut(index)?;
+        replica.busy += 1;
+        replica.turn = self.counter;
+        Some((replica.id, Arc::clone(&replica.endpoint)))
+    }
+
+    /// Takes a worker of this replica, out of turn.
+    pub fn take_from(&mut self, id: ReplicaId) -> Option<Arc<Endpoint>> {
+        let replica = self.find(id)?;
+        if !replica.is_usable() || replica.busy >= replica.workers {
+            return None;
+        }
+        replica.busy += 1;
+        Some(Arc::clone(&replica.endpoint))
+    }
+
+    pub fn give_back(&mut self, id: ReplicaId) {
+        if let Some(replica) = self.find(id) {
+            replica.busy = replica.busy.saturating_sub(1);
+        }
+        self.replicas.retain(|replica| !replica.is_gone());
+    }
+
+    pub fn note(&mut self, id: ReplicaId, sign: Sign, now: Instant) {
+        let Some(replica) = self.find(id) else { return };
+        let before = replica.breaker;
+        replica.breaker = before.after(sign);
+        if matches!(sign, Sign::Alive | Sign::Served) {
+            replica.last_alive = Some(now);
+        }
+        if sign == Sign::Served {
+            replica.served += 1;
+        }
+        let endpoint = &replica.endpoint;
+        match (before.is_closed(), replica.breaker.is_closed()) {
+            (true, false) => {
+                tracing::warn!(%endpoint, ?sign, "replica out of use");
+                replica.alarm.notify_one();
+            }
+            (false, true) => tracing::info!(%endpoint, "replica back in use"),
+            _ => {}
+        }
+    }
+
+    pub fn standing(&self, id: ReplicaId) -> Option<Standing> {
+        let replica = self.replicas.iter().find(|replica| replica.id == id)?;
+        let closed = replica.breaker.is_closed();
+        Some(Standing { closed, busy: replica.busy, last_alive: replica.last_alive })
+    }
+
+    pub fn snapshot(&self) -> Vec<Snapshot> {
+        let snapshot = |replica: &Replica| Snapshot {
+            endpoint: Arc::clone(&replica.endpoint),
+            busy: replica.busy,
+            workers: replica.workers,
+            usable: replica.is_usable(),
+            leaving: replica.leaving,
+            served: replica.served,
+            silent_for: replica.last_alive.map(|at| at.elapsed()),
+        };
+        self.replicas.iter().map(snapshot).collect()
+    }
+
+    fn find(&mut self, id: ReplicaId) -> Option<&mut Replica> {
+        self.replicas.iter_mut().find(|replica| replica.id == id)
+    }
+}
+
+impl Replica {
+    const fn is_usable(&self) -> bool {
+        self.breaker.is_closed() && !self.leaving
+    }
+
+    const fn is_gone(&self) -> bool {
+        self.leaving && self.busy == 0
+    }
+
+    const fn candidate(&self) -> Candidate {
+        Candidate { busy: self.busy, workers: self.workers, turn: self.turn }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    fn endpoint(port: u16) -> Endpoint {
+        Endpoint::Tcp(([127, 0, 0, 1], port).into())
+    }
+
+    #[test]
+    fn replicas_come_and_go() {
+        let mut fleet = Fleet::new(2);
+        assert!(!fleet.is_usable());
+        assert_eq!(fleet.follow(&[endpoint(1), endpoint(2)]).len(), 2);
+        assert_eq!(fleet.follow(&[endpoint(2), endpoint(1)]).len(), 0, "the same");
+        let (first, _) = fleet.take().unwrap();
+        let (second, _) = fleet.take().unwrap();
+        assert_ne!(first, second, "spread");
+
+        // One leaves with a request in flight: it gets no more, and is gone with it.
+        assert_eq!(fleet.follow(&[endpoint(2)]).len(), 0);
+        assert_eq!(fleet.snapshot().len(), 2);
+        assert_eq!(fleet.take().unwrap().0, second);
+        assert!(fleet.take().is_none(), "full");
+        fleet.give_back(first);
+        assert!(fleet.standing(first).is_none());
+        assert_eq!(fleet.snapshot().len(), 1);
+
+        // One that comes back while it leaves is the same one.
+        fleet.follow(&[]);
+        assert!(!fleet.is_usable());
+        assert_eq!(fleet.follow(&[endpoint(2)]).len(), 0);
+        assert_eq!(fleet.standing(second).unwrap().busy, 2);
+    }
+
+    #[test]
+    fn a_replica_out_of_use_is_skipped() {
+        let mut fleet = Fleet::new(1);
+        let added = fleet.follow(&[endpoint(1), endpoint(2)]);
+        fleet.note(added[0].id, Sign::Unreachable, Instant::now());
+        assert_eq!(fleet.take().unwrap().0, added[1].id);
+        assert!(fleet.take().is_none());
+        assert!(fleet.take_from(added[0].id).is_none());
+        fleet.note(added[0].id, Sign::Alive, Instant::now());
+        assert_eq!(fleet.take().unwrap().0, added[0].id);
+    }
+}

@@ -1,0 +1,97 @@
+//! A connection to a replica, which is one of its workers.
+
+use std::io;
+use std::time::Duration;
+
+use common::net::Stream;
+
+use super::Sign;
+use crate::admission::Permit;
+
+/// A connection and the permit that counts it. One request, then it is closed: on a connection that is
+/// used again, a request would wait behind what the script before does after `fastcgi_finish_request()`.
+#[derive(Debug)]
+pub struct Worker {
+    // Dropped in this order: PHP-FPM's worker is free when the connection is closed, and not before.
+    pub stream: Stream,
+    permit: Permit,
+}
+
+/// Why there is no connection. Nothing was sent in any of these cases.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("cannot connect: {0}")]
+    Unreachable(io::Error),
+    /// The backlog of a Unix socket is full: the replica is busy with what others send it.
+    #[error("its backlog is full")]
+    Full,
+}
+
+impl ConnectError {
+    /// The label of its metric.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable(error) if error.kind() == io::ErrorKind::TimedOut => "connect_timeout",
+            Self::Unreachable(_) => "connect",
+            Self::Full => "backlog_full",
+        }
+    }
+}
+
+/// Connects to the replica that was chosen. Without success, the permit is free again.
+pub async fn connect(permit: Permit, timeout: Duration) -> Result<Worker, ConnectError> {
+    match permit.endpoint().connect(timeout).await {
+        Ok(stream) => Ok(Worker { stream, permit }),
+        Err(error) => {
+            let error = ConnectError::from(error);
+            if let ConnectError::Unreachable(cause) = &error {
+                tracing::debug!(endpoint = %permit.endpoint(), %cause, "cannot connect");
+                permit.note(Sign::Unreachable);
+            }
+            Err(error)
+        }
+    }
+}
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        // connect(2): EAGAIN for a Unix socket means that its backlog is full.
+        if error.kind() == io::ErrorKind::WouldBlock { Self::Full } else { Self::Unreachable(error) }
+    }
+}
+
+impl Worker {
+    /// The response is complete. END_REQUEST counts as the moment in which the worker is free: close at
+    /// once, since PHP-FPM's worker waits for that. What a script does after `fastcgi_finish_request()`
+    /// is not counted; whoever wants to count it keeps connection and permit beyond this point.
+    pub fn finished(self) {
+        self.permit.note(Sign::Served);
+    }
+}
+
+/// Pauses between attempts: exponential, short, with jitter.
+#[derive(Debug)]
+pub struct Backoff {
+    next: Duration,
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LAST_PAUSE: Duration = Duration::from_millis(200);
+
+impl Backoff {
+    pub const fn new() -> Self {
+        Self { next: FIRST_PAUSE }
+    }
+
+    pub fn pause(&mut self) -> Duration {
+        let pause = self.next.mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.next = (self.next * 2).min(LAST_PAUSE);
+        pause
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,169 @@
+//! Options as they are written, and the configuration that they make.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser};
+use common::config::{ConfigError, HumanDuration, ListenOptions, LogOptions, ShutdownOptions, Verb};
+use common::discovery::{DiscoveryOptions, Target};
+use common::net::Address;
+
+/// A FastCGI balancer that owns the queue in front of PHP-FPM.
+#[derive(Debug, Parser)]
+#[command(name = "fpm-gateway", version)]
+pub struct Options {
+    #[arg(value_enum, default_value = "serve")]
+    pub verb: Verb,
+    /// A TOML file with any of these options as keys.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Addresses to serve FastCGI on: HOST:PORT or unix:/path.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9001", value_delimiter = ',')]
+    pub listen: Vec<Address>,
+    /// PHP-FPM replicas: HOST:PORT, unix:/path or dns://NAME:PORT.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9000", value_delimiter = ',')]
+    pub upstream: Vec<Target>,
+    /// Where the admin pages are served.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9082")]
+    pub admin: Address,
+    #[command(flatten)]
+    pub gateway: GatewayOptions,
+    #[command(flatten)]
+    pub listening: ListenOptions,
+    #[command(flatten)]
+    pub discovery: DiscoveryOptions,
+    #[command(flatten)]
+    pub shutdown: ShutdownOptions,
+    #[command(flatten)]
+    pub log: LogOptions,
+}
+
+/// The options that are the gateway's own.
+#[derive(Debug, Clone, Args)]
+pub struct GatewayOptions {
+    /// Requests in flight per replica: its pm.max_children, divided among the gateways.
+    #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub workers_per_upstream: u32,
+    /// Requests that may wait for a worker; more are answered 503 at once.
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub queue_length: u32,
+    /// How long a request may wait for a worker.
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub queue_timeout: HumanDuration,
+    /// How long requests wait for a replica to come back when none can be reached.
+    #[arg(long, value_name = "DURATION", default_value = "2s")]
+    pub retry_timeout: HumanDuration,
+    /// How long connecting to a replica may take.
+    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    pub connect_timeout: HumanDuration,
+    /// How long a request may go without a byte in either direction.
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub read_timeout: HumanDuration,
+    /// How long an inbound connection is kept without a request.
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    pub idle_timeout: HumanDuration,
+    /// How often a replica that shows no other sign of life is asked for one.
+    #[arg(long, value_name = "DURATION", default_value = "2s")]
+    pub probe_interval: HumanDuration,
+    /// How long a replica may take to answer a probe.
+    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    pub probe_timeout: HumanDuration,
+    /// The pool's ping.path. Without one PHP-FPM answers the probe with 404, which is as good a sign of life.
+    #[arg(long, value_name = "PATH", default_value = "/fpm-ping")]
+    pub ping_path: String,
+}
+
+/// What the service runs with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub listen: Vec<Address>,
+    pub listening: ListenOptions,
+    pub upstream: Vec<Target>,
+    pub discovery: DiscoveryOptions,
+    pub admin: Address,
+    pub workers_per_upstream: u32,
+    pub queue_length: usize,
+    pub queue_timeout: Duration,
+    pub retry_timeout: Duration,
+    pub connect_timeout: Duration,
+    pub read_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub probe: Probe,
+    pub grace: Duration,
+    pub drain_delay: Duration,
+}
+
+/// How replicas are asked for a sign of life.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    pub interval: Duration,
+    pub timeout: Duration,
+    pub path: String,
+}
+
+impl Config {
+    /// Checks what no single option can know.
+    pub fn resolve(options: Options) -> Result<Self, ConfigError> {
+        let Options { listen, upstream, admin, gateway, listening, discovery, shutdown, .. } = options;
+        if !gateway.ping_path.starts_with('/') {
+            let message = format!("ping-path = {:?}: expected a path such as /ping", gateway.ping_path);
+            return Err(ConfigError::Conflict(message));
+        }
+        let durations = [
+            ("connect-timeout", gateway.connect_timeout),
+            ("read-timeout", gateway.read_timeout),
+            ("probe-interval", gateway.probe_interval),
+            ("probe-timeout", gateway.probe_timeout),
+        ];
+        if let Some((key, _)) = durations.into_iter().find(|(_, duration)| duration.get().is_zero()) {
+            return Err(ConfigError::Conflict(format!("{key} = 0s: more than nothing is needed")));
+        }
+        Ok(Self {
+            listen,
+            listening,
+            upstream,
+            discovery,
+            admin,
+            workers_per_upstream: gateway.workers_per_upstream,
+            queue_length: gateway.queue_length as usize,
+            queue_timeout: gateway.queue_timeout.get(),
+            retry_timeout: gateway.retry_timeout.get(),
+            connect_timeout: gateway.connect_timeout.get(),
+            read_timeout: gateway.read_timeout.get(),
+            idle_timeout: gateway.idle_timeout.get(),
+            probe: Probe {
+                interval: gateway.probe_interval.get(),
+                timeout: gateway.probe_timeout.get(),
+                path: gateway.ping_path,
+            },
+            grace: shutdown.grace.get(),
+            drain_delay: shutdown.drain_delay.get(),
+        })
+    }
+
+    /// From flags alone, for tests and for a service inside another process.
+    pub fn from_flags<'a>(flags: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
+        Self::resolve(Options::try_parse_from(std::iter::once("fpm-gateway").chain(flags))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn flags() {
+        let config = Config::from_flags([
+            "--upstream=unix:/run/a.sock,10.0.0.1:9000",
+            "--upstream=dns://tasks.phpfpm:9000",
+            "--workers-per-upstream=3",
+        ])
+        .unwrap();
+        assert_eq!(config.upstream.len(), 3);
+        assert_eq!((config.workers_per_upstream, config.queue_timeout), (3, Duration::from_secs(10)));
+        for bad in ["--workers-per-upstream=0", "--ping-path=ping", "--read-timeout=0s", "--upstream=x"] {
+            assert!(Config::from_flags([bad]).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The life of one request.
+//!
+//! 1. [`request`]: parameters that may not come from outside go.
+//! 2. [`admission`](crate::admission): a worker is waited for, in the order of arrival and not for ever.
+//! 3. [`balance`](crate::balance): it is one of the replica with the least outstanding requests.
+//! 4. [`backend`]: a connection of its own. One that cannot be made costs nothing but time: nothing was
+//!    sent, so the request goes back to its place in the queue, whatever its method.
+//! 5. [`relay`]: request and response stream through, at the pace of the slower side.
+//! 6. The worker is given back: by `Drop`, so also when the web server has gone and this future with it.
+//! 7. [`error`]: what went wrong becomes an answer.
+
+use std::sync::Arc;
+
+use common::fastcgi::EndRequest;
+use tokio::time::Instant;
+
+use crate::admission::{Refusal, Visit};
+use crate::backend::{self, Backoff, ConnectError, Worker};
+use crate::error::{self, Failure, Outcome};
+use crate::relay::{self, RelayError};
+use crate::request::{self, Inbound};
+use crate::server::{Ended, Gateway};
+
+pub async fn handle(gateway: Arc<Gateway>, mut inbound: Inbound) -> Ended {
+    let measured = gateway.metrics.request();
+    request::strip_reserved(&mut inbound.params);
+    match serve(&gateway, &mut inbound).await {
+        Ok(end) => {
+            inbound.replies.end(end);
+            measured.ended(Outcome::Complete);
+            Ended::Whole
+        }
+        Err(failure) => {
+            let outcome = failure.outcome(inbound.replies.started());
+            log(&failure, outcome, &inbound);
+            measured.ended(outcome);
+            error::answer(&failure, inbound.replies)
+        }
+    }
+}
+
+async fn serve(gateway: &Arc<Gateway>, inbound: &mut Inbound) -> Result<EndRequest, Failure> {
+    let visit = gateway.admission.arrive();
+    let mut worker = worker(gateway, &visit).await?;
+    gateway.metrics.waited(visit.arrived.elapsed());
+    let relayed = relay::relay(&mut worker, inbound, gateway.config.read_timeout).await;
+    match &relayed {
+        Ok(_) => worker.finished(),
+        Err(error) => gateway.metrics.upstream_error(error.kind()),
+    }
+    Ok(relayed?)
+}
+
+/// A connection to a replica with a worker for us; others are tried until one is there.
+async fn worker(gateway: &Gateway, visit: &Visit) -> Result<Worker, Failure> {
+    let mut backoff = Backoff::new();
+    let mut failing_since = None;
+    loop {
+        let permit = gateway.admission.admit(visit).await?;
+        let error = match backend::connect(permit, gateway.config.connect_timeout).await {
+            Ok(worker) => return Ok(worker),
+            Err(error) => error,
+        };
+        gateway.metrics.upstream_error(error.kind());
+        let since = *failing_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= gateway.config.retry_timeout {
+            return Err(Refusal::Unavailable.into());
+        }
+        gateway.metrics.retries.inc();
+        // A replica that cannot be reached is not chosen again before a probe has reached it; one whose
+        // backlog is full still may be.
+        if matches!(error, ConnectError::Full) {
+            tokio::time::sleep(backoff.pause()).await;
+        }
+    }
+}
+
+fn log(failure: &Failure, outcome: Outcome, inbound: &Inbound) {
+    let request = request::name(&inbound.params);
+    match failure {
+        // Overload and outages would fill the log just when it is needed; the metrics count them.
+        Failure::Refused(_) => tracing::debug!(request, outcome = outcome.as_str(), %failure, "refused"),
+        Failure::Relay(RelayError::ClientStalled(_)) => tracing::debug!(request, %failure, "given up"),
+        Failure::Relay(_) => tracing::warn!(request, outcome = outcome.as_str(), %failure, "failed"),
+    }
+}

@@ -1,0 +1,140 @@
+//! Request and response, streamed through.
+//!
+//! 1. BEGIN_REQUEST and PARAMS go out in one piece with what is there of the body.
+//! 2. Body and response flow at the same time: a script may answer before it has read everything, and one
+//!    that waits for us to read must not keep us from writing.
+//! 3. Each direction holds a bounded amount and stops reading beyond it, so a slow reader slows the
+//!    writer down, all the way to the browser or to PHP.
+//! 4. END_REQUEST makes the response complete. An end of file does not.
+
+use std::time::Duration;
+
+use bytes::Buf as _;
+use common::fastcgi::{
+    EndRequest, Outbound, ProtocolStatus, ReadError, RequestEncoder, ResponseDecoder, ResponseEvent, Role, io,
+};
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::Instant;
+
+use crate::backend::Worker;
+use crate::request::Inbound;
+
+/// Why a response is not complete.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    #[error("the replica broke: {0}")]
+    Broken(#[from] ReadError),
+    /// It ended the request without having worked on it.
+    #[error("the replica refused: {0:?}")]
+    Refused(ProtocolStatus),
+    #[error("the replica did not move for {0:?}")]
+    UpstreamStalled(Duration),
+    #[error("the request's body did not come for {0:?}")]
+    ClientStalled(Duration),
+}
+
+impl RelayError {
+    /// The label of its metric.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Broken(ReadError::Io(_)) => "io",
+            Self::Broken(ReadError::Protocol(_)) => "protocol",
+            Self::Refused(_) => "refused",
+            Self::UpstreamStalled(_) => "timeout",
+            Self::ClientStalled(_) => "client",
+        }
+    }
+}
+
+/// The request's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upload {
+    Flowing,
+    Whole,
+    /// The replica takes no more of it, which is its right: the response counts.
+    Unwanted,
+}
+
+/// Bytes of body that wait to be written, beyond which no more are taken.
+const BODY_BUFFER: usize = 64 << 10;
+
+/// Relays one request. On success the response is with the web server, apart from END_REQUEST.
+pub async fn relay(
+    worker: &mut Worker,
+    inbound: &mut Inbound,
+    timeout: Duration,
+) -> Result<EndRequest, RelayError> {
+    let (mut reader, mut writer) = tokio::io::split(&mut worker.stream);
+    let request = RequestEncoder::new(1);
+    let mut out = Outbound::new();
+    request.begin(&mut out, Role::Responder, false, &inbound.params);
+    let mut upload = Upload::Flowing;
+    let mut decoder = ResponseDecoder::new(1);
+    let mut moved = Instant::now();
+    let mut idle = std::pin::pin!(tokio::time::sleep(timeout));
+
+    loop {
+        let hearing = inbound.replies.has_room();
+        tokio::select! {
+            biased;
+            event = io::response(&mut reader, &mut decoder), if hearing => {
+                moved = Instant::now();
+                if let Some(end) = pass_on(event?, inbound)? {
+                    return Ok(end);
+                }
+            }
+            piece = inbound.body.next(), if upload == Upload::Flowing && out.remaining() < BODY_BUFFER => {
+                moved = Instant::now();
+                if let Some(chunk) = piece {
+                    request.stdin(&mut out, chunk);
+                } else {
+                    upload = Upload::Whole;
+                    request.stdin_end(&mut out);
+                }
+            }
+            written = writer.write_buf(&mut out), if out.has_remaining() => {
+                moved = Instant::now();
+                if written.is_err() {
+                    // What it had to say may be readable all the same.
+                    out = Outbound::new();
+                    upload = Upload::Unwanted;
+                }
+            }
+            () = inbound.replies.room(), if !hearing => {
+                moved = Instant::now();
+            }
+            () = idle.as_mut() => {
+                let end = moved + timeout;
+                if end > Instant::now() {
+                    idle.as_mut().reset(end);
+                } else if upload == Upload::Flowing && !out.has_remaining() && hearing {
+                    return Err(RelayError::ClientStalled(timeout));
+                } else if hearing {
+                    return Err(RelayError::UpstreamStalled(timeout));
+                } else {
+                    // The web server does not read; its connection has a deadline of its own.
+                    idle.as_mut().reset(Instant::now() + timeout);
+                }
+            }
+        }
+    }
+}
+
+/// Passes an event on to the web server; gives back the end of the request.
+fn pass_on(event: Option<ResponseEvent>, inbound: &mut Inbound) -> Result<Option<EndRequest>, RelayError> {
+    match event {
+        Some(ResponseEvent::Stdout(chunk)) => inbound.replies.stdout(chunk),
+        Some(ResponseEvent::Stderr(chunk)) => inbound.replies.stderr(chunk),
+        Some(ResponseEvent::End(end)) => {
+            let refused = end.protocol_status != ProtocolStatus::RequestComplete;
+            if refused && !inbound.replies.started() {
+                return Err(RelayError::Refused(end.protocol_status));
+            }
+            return Ok(Some(end));
+        }
+        // The end of STDOUT is the end of the request's, which is still to come. The others answer
+        // questions that were not asked. After END_REQUEST nothing is read, so `None` cannot be.
+        Some(ResponseEvent::StdoutEnd | ResponseEvent::Values(_) | ResponseEvent::UnknownType(_)) | None => {}
+    }
+    Ok(None)
+}

@@ -1,0 +1,240 @@
+//! One connection from a web server.
+//!
+//! It may carry one request after another, or several at a time. All of them run in the connection's task,
+//! so that they end with it: a web server that goes away takes its requests with it, wherever they are.
+//!
+//! 1. Requests that run are moved on first, then what they answered is written.
+//! 2. Body that was read is handed to its request; while that does not take it, nothing else is read. A
+//!    web server that multiplexes has to live with that.
+//! 3. Then more is read, and new requests begin.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::fastcgi::message::{MAX_CONNS, MAX_REQS, MPXS_CONNS};
+use common::fastcgi::{
+    BeginRequest, EndRequest, Limits, Params, ProtocolStatus, ReadError, RequestDecoder, RequestEvent,
+    ResponseEncoder, Role, io as fcgi, values,
+};
+use common::listener::Accepted;
+use common::net::WriteDeadline;
+use futures_util::StreamExt as _;
+use futures_util::future::{AbortHandle, Abortable, BoxFuture};
+use futures_util::stream::FuturesUnordered;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::Gateway;
+use super::replies::Outbox;
+use crate::handler::handle;
+use crate::request::{Body, Inbound};
+
+/// How a request came to its end on its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// END_REQUEST was said.
+    Whole,
+    /// It must not be said: only an end of file tells every web server that the response is not complete.
+    Truncated,
+}
+
+/// How long a web server may take no byte.
+const SEND_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a web server may go on sending after its last answer.
+const LINGER: Duration = Duration::from_secs(2);
+/// Pieces of body, at most 64 KiB each, between reading and the request.
+const BODY_PIECES: usize = 2;
+
+struct Connection {
+    gateway: Arc<Gateway>,
+    decoder: RequestDecoder,
+    outbox: Arc<Outbox>,
+    running: FuturesUnordered<BoxFuture<'static, (u16, Option<Ended>)>>,
+    open: HashMap<u16, Open>,
+    /// Body for a request that does not take it yet.
+    held: Option<(mpsc::Sender<Bytes>, Bytes)>,
+    /// No further request: the web server asked for that, or an answer was truncated.
+    last: bool,
+}
+
+/// A request that has begun and not ended.
+#[derive(Default)]
+struct Open {
+    keep_conn: bool,
+    body: Option<mpsc::Sender<Bytes>>,
+    abort: Option<AbortHandle>,
+}
+
+pub(super) async fn serve(gateway: Arc<Gateway>, accepted: Accepted) {
+    let (stream, _, permit) = match accepted.identify().await {
+        Ok(identified) => identified,
+        Err(error) => return tracing::debug!(%error, "connection refused"),
+    };
+    let _counted = gateway.metrics.connection();
+    let connection = Connection {
+        gateway,
+        decoder: RequestDecoder::new(Limits::default()),
+        outbox: Arc::default(),
+        running: FuturesUnordered::new(),
+        open: HashMap::new(),
+        held: None,
+        last: false,
+    };
+    if let Err(error) = connection.run(WriteDeadline::new(stream, SEND_TIMEOUT)).await {
+        tracing::debug!(%error, "connection");
+    }
+    drop(permit);
+}
+
+impl Connection {
+    async fn run<S>(mut self, stream: S) -> Result<(), ReadError>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite,
+    {
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let gateway = Arc::clone(&self.gateway);
+        let idle_timeout = gateway.config.idle_timeout;
+        let mut draining = std::pin::pin!(gateway.shutdown.draining());
+        let mut drain = false;
+        let mut heard = Instant::now();
+        let mut idle = std::pin::pin!(tokio::time::sleep(idle_timeout));
+
+        loop {
+            let resting = self.running.is_empty() && self.outbox.is_empty();
+            if resting && (self.last || (drain && self.decoder.open() == 0)) {
+                return Ok(farewell(&mut reader, &mut writer).await?);
+            }
+            tokio::select! {
+                biased;
+                Some((id, ended)) = self.running.next() => self.ended(id, ended),
+                written = self.outbox.flush(&mut writer) => written?,
+                () = hand_over(&mut self.held), if self.held.is_some() => {}
+                event = fcgi::request(&mut reader, &mut self.decoder), if self.held.is_none() => {
+                    heard = Instant::now();
+                    let Some(event) = event? else { return Ok(()) };
+                    self.heard(event);
+                }
+                () = draining.as_mut(), if !drain => drain = true,
+                () = idle.as_mut(), if resting => {
+                    let end = heard + idle_timeout;
+                    if end <= Instant::now() {
+                        return Ok(());
+                    }
+                    idle.as_mut().reset(end);
+                }
+            }
+        }
+    }
+
+    fn heard(&mut self, event: RequestEvent) {
+        match event {
+            RequestEvent::Begin { id, begin } => self.begin(id, begin),
+            RequestEvent::Params { id, params } => self.start(id, params),
+            RequestEvent::Stdin { id, chunk } => {
+                if let Some(sender) = self.open.get(&id).and_then(|open| open.body.clone()) {
+                    self.held = Some((sender, chunk));
+                }
+            }
+            RequestEvent::StdinEnd { id } => {
+                if let Some(open) = self.open.get_mut(&id) {
+                    open.body = None;
+                }
+            }
+            RequestEvent::Abort { id } => match self.open.get(&id).and_then(|open| open.abort.as_ref()) {
+                Some(abort) => abort.abort(),
+                // Its parameters have not come.
+                None => self.ended(id, None),
+            },
+            RequestEvent::Overloaded { id } => self.refuse(id, ProtocolStatus::Overloaded),
+            RequestEvent::GetValues(asked) => self.tell(&asked),
+            RequestEvent::UnknownType(kind) => {
+                self.outbox.append(|out| ResponseEncoder::unknown_type(out, kind));
+            }
+        }
+    }
+
+    fn begin(&mut self, id: u16, begin: BeginRequest) {
+        if begin.role != Role::Responder {
+            self.refuse(id, ProtocolStatus::UnknownRole);
+        } else if self.last {
+            self.refuse(id, ProtocolStatus::Overloaded);
+        } else {
+            self.open.insert(id, Open { keep_conn: begin.keep_conn, ..Open::default() });
+        }
+    }
+
+    fn start(&mut self, id: u16, params: Params) {
+        let Some(open) = self.open.get_mut(&id) else { return };
+        let (sender, receiver) = mpsc::channel(BODY_PIECES);
+        let inbound = Inbound { params, body: Body(receiver), replies: self.outbox.replies(id) };
+        let handling = handle(Arc::clone(&self.gateway), inbound);
+        let (abort, registration) = AbortHandle::new_pair();
+        let handling = Abortable::new(handling, registration);
+        open.body = Some(sender);
+        open.abort = Some(abort);
+        self.running.push(Box::pin(async move { (id, handling.await.ok()) }));
+    }
+
+    /// `ended` is `None` for a request that was aborted.
+    fn ended(&mut self, id: u16, ended: Option<Ended>) {
+        if ended.is_none() {
+            // "Even if the application has been aborted, it answers with END_REQUEST" (section 5.4).
+            self.outbox.append(|out| ResponseEncoder::new(id).end(out, EndRequest::COMPLETE));
+        }
+        let keep_conn = self.open.remove(&id).is_some_and(|open| open.keep_conn);
+        self.last |= !keep_conn || ended == Some(Ended::Truncated);
+        // Before anything is written, since the web server may use the id again as soon as it has read.
+        if ended != Some(Ended::Truncated) {
+            self.decoder.ended(id);
+        }
+    }
+
+    fn refuse(&mut self, id: u16, protocol_status: ProtocolStatus) {
+        let end = EndRequest { app_status: 0, protocol_status };
+        self.outbox.append(|out| ResponseEncoder::new(id).end(out, end));
+        self.decoder.ended(id);
+    }
+
+    fn tell(&self, asked: &Params) {
+        let (replicas, _) = self.gateway.admission.snapshot();
+        let workers: u64 = replicas.iter().map(|replica| u64::from(replica.workers)).sum();
+        let known = [
+            (MAX_CONNS, self.gateway.config.listening.max_connections.to_string()),
+            (MAX_REQS, workers.to_string()),
+            (MPXS_CONNS, "1".to_owned()),
+        ];
+        self.outbox.append(|out| values(out, asked, &known));
+    }
+}
+
+/// Gives the body that is held to its request, when that takes it. A request that has ended takes no more.
+async fn hand_over(held: &mut Option<(mpsc::Sender<Bytes>, Bytes)>) {
+    if let Some((sender, chunk)) = held
+        && let Ok(permit) = sender.reserve().await
+    {
+        permit.send(std::mem::take(chunk));
+    }
+    *held = None;
+}
+
+/// Closes without destroying what was written: a close with unread bytes is a reset, which may overtake
+/// the answer. So what the web server still sends is read, for a while.
+async fn farewell<R, W>(reader: &mut R, writer: &mut W) -> io::Result<()>
+where
+    R: tokio::io::AsyncRead + Unpin,
+    W: tokio::io::AsyncWrite + Unpin,
+{
+    writer.shutdown().await?;
+    let mut rest = bytes::BytesMut::with_capacity(16 << 10);
+    let until_closed = async {
+        while reader.read_buf(&mut rest).await? > 0 {
+            rest.clear();
+        }
+        Ok(())
+    };
+    tokio::time::timeout(LINGER, until_closed).await.unwrap_or(Ok(()))
+}

@@ -1,0 +1,114 @@
+//! What goes back to a web server, from any number of requests on one connection.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::{Buf as _, Bytes};
+use common::fastcgi::{EndRequest, Outbound, ResponseEncoder};
+use tokio::io::AsyncWrite;
+use tokio::sync::Notify;
+
+/// The bytes that wait to be written on a connection. The connection's task writes; handlers, which run
+/// in the same task, append whole records, so one that is dropped leaves nothing half said.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    out: Mutex<Outbound>,
+    room: Notify,
+}
+
+/// One request's way to answer.
+#[derive(Debug)]
+pub struct Replies {
+    outbox: Arc<Outbox>,
+    encoder: ResponseEncoder,
+    started: bool,
+}
+
+/// Bytes that wait to be written, beyond which no more are taken in.
+const HIGH_WATER: usize = 64 << 10;
+/// Pieces in one `writev`.
+const MAX_SLICES: usize = 32;
+
+impl Outbox {
+    pub(super) fn replies(self: &Arc<Self>, id: u16) -> Replies {
+        Replies { outbox: Arc::clone(self), encoder: ResponseEncoder::new(id), started: false }
+    }
+
+    /// Appends what is not a request's own answer.
+    pub(super) fn append(&self, fill: impl FnOnce(&mut Outbound)) {
+        fill(&mut self.lock());
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        !self.lock().has_remaining()
+    }
+
+    /// Writes once; waits while there is nothing to write. Nobody wakes it when there is: it is polled
+    /// again after every handler, by the task that runs both.
+    pub(super) async fn flush<W: AsyncWrite + Unpin>(&self, writer: &mut W) -> io::Result<()> {
+        poll_fn(|cx| self.poll_flush(Pin::new(&mut *writer), cx)).await
+    }
+
+    fn poll_flush<W: AsyncWrite>(&self, writer: Pin<&mut W>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut out = self.lock();
+        if !out.has_remaining() {
+            return Poll::Pending;
+        }
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let count = out.chunks_vectored(&mut slices);
+        let written = std::task::ready!(writer.poll_write_vectored(cx, &slices[..count]))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        out.advance(written);
+        if out.remaining() < HIGH_WATER {
+            self.room.notify_waiters();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Outbound> {
+        // Appending and writing do not panic; a lock that was poisoned all the same holds whole records.
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Replies {
+    /// Some of the response is on its way.
+    pub const fn started(&self) -> bool {
+        self.started
+    }
+
+    pub fn stdout(&mut self, chunk: Bytes) {
+        self.started = true;
+        self.outbox.append(|out| self.encoder.stdout(out, chunk));
+    }
+
+    pub fn stderr(&mut self, chunk: Bytes) {
+        self.outbox.append(|out| self.encoder.stderr(out, chunk));
+    }
+
+    /// The request is over and its response complete.
+    pub fn end(self, end: EndRequest) {
+        self.outbox.append(|out| self.encoder.end(out, end));
+    }
+
+    /// More may be taken in.
+    pub fn has_room(&self) -> bool {
+        self.outbox.lock().remaining() < HIGH_WATER
+    }
+
+    /// Completes when more may be taken in.
+    pub async fn room(&self) {
+        loop {
+            let room = self.outbox.room.notified();
+            if self.has_room() {
+                return;
+            }
+            room.await;
+        }
+    }
+}
