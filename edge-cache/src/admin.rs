@@ -1,12 +1,13 @@
-//! The cache's own admin pages: `/status`.
+//! The cache's own admin pages: `GET /status` and `POST /purge`.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::admin::{PageFuture, Pages, json};
+use common::admin::{Page, PageFuture, Pages, json};
 use http::{Method, Request, StatusCode};
 
 use crate::cache::Cache;
+use crate::invalidate::{self, Command};
 
 #[derive(Debug)]
 pub struct CachePages(pub Arc<Cache>);
@@ -25,22 +26,47 @@ impl Pages for CachePages {
     }
 
     fn routes(&self) -> &'static [(&'static str, &'static str)] {
-        &[("/status", "what the cache holds and does, as JSON")]
+        &[
+            ("/status", "what the cache holds and does, as JSON"),
+            ("/purge", "POST {\"url\": …}, {\"tags\": […]}, {\"path\": …} or {\"everything\": true}"),
+        ]
     }
 
     fn page<'a>(&'a self, request: &'a Request<Bytes>) -> PageFuture<'a> {
-        let page = (request.method() == Method::GET && request.uri().path() == "/status").then(|| {
-            let Cache { store, config, flights, origin, .. } = &*self.0;
-            let body = format!(
-                "{{\"objects\":{},\"bytes\":{},\"limit\":{},\"fetches\":{},\"origin_endpoints\":{}}}\n",
-                store.objects(),
-                store.bytes(),
-                config.memory,
-                flights.len(),
-                origin.endpoints(),
-            );
-            json(StatusCode::OK, body)
+        Box::pin(async move {
+            match (request.method(), request.uri().path()) {
+                (&Method::GET, "/status") => Some(json(StatusCode::OK, self.status())),
+                (&Method::POST, "/purge") => Some(self.purge(request.body()).await),
+                _ => None,
+            }
+        })
+    }
+}
+
+impl CachePages {
+    fn status(&self) -> String {
+        let Cache { store, config, flights, origin, tags, .. } = &*self.0;
+        let status = serde_json::json!({
+            "objects": store.objects(),
+            "bytes": store.bytes(),
+            "limit": config.memory,
+            "tags": tags.len(),
+            "fetches": flights.len(),
+            "origin_endpoints": origin.endpoints(),
         });
-        Box::pin(std::future::ready(page))
+        format!("{status}\n")
+    }
+
+    async fn purge(&self, body: &[u8]) -> Page {
+        match Command::of_json(body) {
+            Ok(command) => {
+                let count = invalidate::carry_out(&self.0, &command).await;
+                json(StatusCode::OK, format!("{{\"invalidated\":{count}}}\n"))
+            }
+            Err(error) => {
+                let error = serde_json::json!({ "error": error.to_string() });
+                json(StatusCode::BAD_REQUEST, format!("{error}\n"))
+            }
+        }
     }
 }

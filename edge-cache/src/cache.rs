@@ -8,6 +8,7 @@ use common::shutdown::Shutdown;
 use crate::config::Config;
 use crate::fetch::fill::Budget;
 use crate::fetch::{Flights, Origin};
+use crate::invalidate::{Epochs, TagIndex};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -16,6 +17,8 @@ pub struct Cache {
     pub config: Config,
     pub store: Arc<Store>,
     pub flights: Arc<Flights>,
+    pub tags: TagIndex,
+    pub epochs: Epochs,
     pub origin: Origin,
     /// Bytes of bodies on their way into the store.
     pub budget: Arc<Budget>,

@@ -40,6 +40,9 @@ pub struct Options {
     /// Networks whose X-Forwarded-* and X-Request-Id are believed.
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub trusted_proxies: Vec<IpNet>,
+    /// Networks that may send PURGE and BAN; nobody by default.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub purge_from: Vec<IpNet>,
     #[command(flatten)]
     pub cache: CacheOptions,
     #[command(flatten)]
@@ -91,6 +94,7 @@ pub struct Config {
     pub admin: Address,
     pub preset: Preset,
     pub trusted_proxies: TrustedProxies,
+    pub purge_from: Vec<IpNet>,
     pub memory: u64,
     pub max_object: u64,
     pub keep: Duration,
@@ -113,6 +117,7 @@ impl Config {
             admin,
             preset,
             trusted_proxies,
+            purge_from,
             cache,
             listening,
             discovery,
@@ -143,6 +148,7 @@ impl Config {
             admin,
             preset,
             trusted_proxies: TrustedProxies::new(trusted_proxies),
+            purge_from,
             memory,
             max_object,
             keep: cache.keep.get(),

@@ -1,11 +1,15 @@
 //! The one place where an error becomes a response.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use common::http::error_page;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
+use ipnet::IpNet;
 
 use crate::fetch::FetchError;
+use crate::invalidate::CommandError;
 use crate::request::Refusal;
 use crate::respond::Body;
 
@@ -55,6 +59,31 @@ pub fn only_if_cached() -> Response<Body> {
         StatusCode::GATEWAY_TIMEOUT,
         "The response is not stored, and the request asks for a stored one only.",
     )
+}
+
+/// An invalidation was carried out.
+pub fn purged(count: usize) -> Response<Body> {
+    text(StatusCode::OK, format!("invalidated {count}\n"))
+}
+
+/// An invalidation that does not say what.
+pub fn bad_purge(error: &CommandError) -> Response<Body> {
+    text(StatusCode::BAD_REQUEST, format!("{error}\n"))
+}
+
+/// An invalidation from somebody who may not.
+pub fn purge_refused(client: IpAddr, allowed: &[IpNet]) -> Response<Body> {
+    let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+    let allowed = if allowed.is_empty() { "nobody".to_owned() } else { allowed.join(", ") };
+    text(StatusCode::FORBIDDEN, format!("{client} may not invalidate; allowed by --purge-from: {allowed}\n"))
+}
+
+fn text(status: StatusCode, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::page(text.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// A label for metrics.

@@ -23,6 +23,7 @@ use crate::cache::Cache;
 use crate::error;
 use crate::fetch::pass::{is_server_error, pass};
 use crate::fetch::{FetchError, Outcome, Seat, lead};
+use crate::invalidate::{self, Command, command};
 use crate::policy::cache_control::CacheControl;
 use crate::policy::reuse::{self, Failure, Reuse, Why};
 use crate::request::{Admission, Normalised, admit, normalise};
@@ -65,6 +66,9 @@ pub async fn handle(
 }
 
 async fn answer(cache: &Arc<Cache>, mut request: Normalised, body: Incoming) -> Answer {
+    if command::is_command(&request.head.method) {
+        return purge(cache, &request).await;
+    }
     if let Admission::Pass(reason) = admit(&mut request.head, !body.is_end_stream(), cache.config.preset) {
         return pass(cache, &request, Either::Right(body), Verdict::Pass(reason))
             .await
@@ -77,7 +81,7 @@ async fn answer(cache: &Arc<Cache>, mut request: Normalised, body: Incoming) -> 
         let (forward, stored) = match &found {
             Lookup::UriMiss => (Forward::UriMiss, None),
             Lookup::VaryMiss(_) => (Forward::VaryMiss, None),
-            Lookup::Found(stored) => match reuse::reuse(stored.head.terms(), &wishes, now) {
+            Lookup::Found(stored) => match reuse::reuse(stored.terms(), &wishes, now) {
                 Reuse::Fresh => return from_store(&request.head, stored, Verdict::Hit, now),
                 Reuse::StaleWhileRevalidate => {
                     lead::refresh(cache, &request, &found, stored);
@@ -109,7 +113,7 @@ async fn answer(cache: &Arc<Cache>, mut request: Normalised, body: Incoming) -> 
         match outcome {
             Some(Outcome::Failed(error)) => return failed(cache, &request, stored, &wishes, &error),
             Some(outcome) => {
-                if let Some(answer) = outcome.into_answer(&request.head, verdict) {
+                if let Some(answer) = outcome.into_answer(&request.head, verdict, &cache.epochs) {
                     cache.metrics.collapsed.inc();
                     return answer;
                 }
@@ -120,6 +124,21 @@ async fn answer(cache: &Arc<Cache>, mut request: Normalised, body: Incoming) -> 
         }
     }
     alone(cache, &request, None, &wishes, Verdict::Miss(Forward::UriMiss)).await
+}
+
+/// PURGE and BAN, from those who may. Some purgers take any answer for success, so a refusal is logged.
+async fn purge(cache: &Arc<Cache>, request: &Normalised) -> Answer {
+    let (client, allowed) = (request.client.ip, &cache.config.purge_from);
+    let response = if allowed.iter().any(|network| network.contains(&client)) {
+        match Command::of_request(request) {
+            Ok(command) => error::purged(invalidate::carry_out(cache, &command).await),
+            Err(error) => error::bad_purge(&error),
+        }
+    } else {
+        tracing::warn!(%client, url = %request.key, "an invalidation was refused: see --purge-from");
+        error::purge_refused(client, allowed)
+    };
+    (response, CacheStatus::new(Verdict::Purge))
 }
 
 /// Requests whose answer could not be stored or shared: they wait for nobody.
@@ -164,7 +183,7 @@ fn failed(
         _ => Failure::Disconnected,
     };
     if let Some(stored) = stored
-        && reuse::stale_after(stored.head.terms(), wishes, failure, cache.config.keep, now)
+        && reuse::stale_after(stored.terms(), wishes, failure, cache.config.keep, now)
     {
         return from_store(&request.head, stored, Verdict::Stale(StaleReason::OriginFailed), now);
     }

@@ -2,12 +2,15 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::sync::Arc;
 
 use common::http::forwarded::Scheme;
 
+use crate::request::normalise::canonical_host;
+
 /// `http://example.org/path?query`, with the host in lower case and without the scheme's own port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CacheKey(Box<str>);
+pub struct CacheKey(Arc<str>);
 
 impl CacheKey {
     /// `host` as [`crate::request::normalise`] gives it, `target` a path with its query.
@@ -18,11 +21,29 @@ impl CacheKey {
         key.push_str("://");
         key.push_str(host);
         key.push_str(target);
-        Self(key.into_boxed_str())
+        Self(key.into())
     }
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The key of an absolute URL, as a person writes it.
+    pub fn of_url(url: &str) -> Option<Self> {
+        let url: http::Uri = url.parse().ok()?;
+        let scheme = match url.scheme_str()? {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => return None,
+        };
+        let host = canonical_host(url.authority()?.as_str(), scheme)?;
+        Some(Self::new(scheme, &host, url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str)))
+    }
+
+    /// The host, and the path with its query.
+    pub fn host_and_target(&self) -> (&str, &str) {
+        let rest = self.0.split_once("://").map_or(&*self.0, |(_, rest)| rest);
+        rest.split_at(rest.find('/').unwrap_or(rest.len()))
     }
 
     /// The key of a URI reference found in a response to this one, if it has the same origin
@@ -50,7 +71,7 @@ impl CacheKey {
             format!("{folder}{reference}")
         };
         let target = if target.is_empty() { "/" } else { &target };
-        Some(Self(format!("{origin}{target}").into_boxed_str()))
+        Some(Self(format!("{origin}{target}").into()))
     }
 }
 

@@ -8,6 +8,7 @@ pub mod config;
 pub mod error;
 pub mod fetch;
 pub mod handler;
+pub mod invalidate;
 pub mod key;
 pub mod metrics;
 pub mod policy;

@@ -21,6 +21,8 @@ use crate::error::Error;
 use crate::fetch::fill::Budget;
 use crate::fetch::{Flights, Origin};
 use crate::handler::handle;
+use crate::invalidate::index::SHARDS;
+use crate::invalidate::{Epochs, TagIndex};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -33,6 +35,8 @@ pub struct Service {
 
 /// Header fields of one request; hyper's own limit is 100.
 const MAX_HEADERS: usize = 256;
+/// Every part of the tag index is swept once in [`SHARDS`] of these.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a client may take no byte of a response.
 const SEND_TIMEOUT: Duration = Duration::from_mins(1);
 /// The part of the memory limit that bodies may take on their way into the store, beside it.
@@ -52,6 +56,8 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
         metrics: Metrics::register(registry, &store),
         store,
         flights: Arc::new(Flights::default()),
+        tags: TagIndex::default(),
+        epochs: Epochs::default(),
         origin: Origin::new(endpoints, config.limits),
         budget: Arc::new(Budget::new(config.memory / FILL_SHARE)),
         access_log,
@@ -74,6 +80,7 @@ impl Service {
     /// Accepts until the drain begins; connections are the shutdown's work in flight.
     pub async fn run(self) {
         let shutdown = self.cache.shutdown.clone();
+        shutdown.spawn_until_drain(sweep_tags(Arc::clone(&self.cache)));
         for listener in self.listeners {
             let cache = Arc::clone(&self.cache);
             shutdown.spawn_until_drain(async move {
@@ -84,6 +91,15 @@ impl Service {
             });
         }
         shutdown.draining().await;
+    }
+}
+
+/// Forgets the tags of what was evicted, one part of the index at a time.
+async fn sweep_tags(cache: Arc<Cache>) {
+    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+    for shard in (0..SHARDS).cycle() {
+        ticks.tick().await;
+        cache.tags.sweep(shard);
     }
 }
 

@@ -14,6 +14,8 @@ use tokio::sync::watch;
 
 use super::FetchError;
 use super::fill::{Fill, Reader};
+use crate::invalidate::Epochs;
+use crate::invalidate::epochs::Epoch;
 use crate::key::CacheKey;
 use crate::respond::{Answer, Verdict, from_fill, from_store};
 use crate::store::{Head, Stored};
@@ -34,6 +36,9 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Filling {
     pub head: Head,
+    pub tags: Vec<Box<str>>,
+    /// When the origin was asked, in the order of invalidations.
+    pub began: Epoch,
     pub fill: Arc<Fill>,
 }
 
@@ -44,10 +49,14 @@ impl Filling {
 }
 
 impl Outcome {
-    /// What a follower answers with; `None` when the outcome is not for a request like this.
-    pub fn into_answer(self, request: &request::Parts, verdict: Verdict) -> Option<Answer> {
+    /// What a follower answers with; `None` when the outcome is not for a request like this, or is made of
+    /// what was invalidated while it was on its way.
+    pub fn into_answer(self, request: &request::Parts, verdict: Verdict, epochs: &Epochs) -> Option<Answer> {
         let (response, mut status) = match self {
-            Self::Filling(filling) if filling.head.selector.matches(&request.headers) => {
+            Self::Filling(filling)
+                if filling.head.selector.matches(&request.headers)
+                    && epochs.is_current(filling.began, &filling.tags) =>
+            {
                 from_fill(request, &filling, filling.reader()?, verdict)
             }
             Self::Validated(stored) if stored.head.selector.matches(&request.headers) => {

@@ -20,6 +20,8 @@ use super::flights::{Filling, Lead, Outcome, Seat};
 use super::origin::OriginBody;
 use super::pass::{is_server_error, send};
 use crate::cache::Cache;
+use crate::invalidate::Mode;
+use crate::invalidate::epochs::Epoch;
 use crate::policy::cache_control::CacheControl;
 use crate::policy::freshness::Freshness;
 use crate::policy::reuse::{self, Failure, Reuse};
@@ -64,16 +66,14 @@ pub async fn lead(
     stored: Option<Arc<Stored>>,
 ) -> Result<Led, FetchError> {
     let (leader, told) = oneshot::channel();
-    let fetch = Fetch { cache: Arc::clone(cache), lead, request: request.head.clone(), stored };
-    cache.shutdown.spawn(fetch.run(leader));
+    cache.shutdown.spawn(Fetch::new(cache, lead, request, stored).run(leader));
     told.await.unwrap_or_else(|_| Err(FetchError::Broken("the service is ending".into())))
 }
 
 /// Brings a stale response up to date while it is being served, unless somebody does so already.
 pub fn refresh(cache: &Arc<Cache>, request: &Normalised, found: &Lookup, stored: &Arc<Stored>) {
     if let Seat::Leader(lead) = cache.flights.join(&request.key, found.selection(&request.head.headers)) {
-        let stored = Some(Arc::clone(stored));
-        let fetch = Fetch { cache: Arc::clone(cache), lead, request: request.head.clone(), stored };
+        let fetch = Fetch::new(cache, lead, request, Some(Arc::clone(stored)));
         cache.shutdown.spawn(fetch.run(oneshot::channel().0));
     }
 }
@@ -86,9 +86,16 @@ struct Fetch {
     lead: Lead,
     request: request::Parts,
     stored: Option<Arc<Stored>>,
+    /// What is invalidated from here on may be what the origin's answer is made of.
+    began: Epoch,
 }
 
 impl Fetch {
+    fn new(cache: &Arc<Cache>, lead: Lead, request: &Normalised, stored: Option<Arc<Stored>>) -> Self {
+        let began = cache.epochs.begin();
+        Self { cache: Arc::clone(cache), lead, request: request.head.clone(), stored, began }
+    }
+
     async fn run(mut self, leader: Leader) {
         if let Some(found) = self.already_stored() {
             self.lead.publish(Outcome::Validated(Arc::clone(&found)));
@@ -134,7 +141,7 @@ impl Fetch {
         };
         let known = self.stored.as_ref().is_some_and(|known| Arc::ptr_eq(known, &found));
         let wishes = CacheControl::of(&self.request.headers);
-        let fresh = reuse::reuse(found.head.terms(), &wishes, SystemTime::now()) == Reuse::Fresh;
+        let fresh = reuse::reuse(found.terms(), &wishes, SystemTime::now()) == Reuse::Fresh;
         (!known && fresh).then_some(found)
     }
 
@@ -166,8 +173,10 @@ impl Fetch {
         let selector = Selector::of(&self.request.headers, &headers);
         let may_stay =
             storable(&self.request.method, &self.request.headers, status, &headers, &directives, &freshness);
+        let tags = tags::of(&headers);
+        tags::strip(&mut headers);
         let head = Head::new(status, &headers, directives, freshness, selector);
-        let stored = Arc::new(Stored { head, body: Arc::clone(&stored.body), length: stored.length });
+        let stored = Arc::new(stored.freshened(head, tags));
         match may_stay {
             Ok(()) => self.store(&stored),
             Err(_) => {
@@ -181,7 +190,7 @@ impl Fetch {
         let wishes = CacheControl::of(&self.request.headers);
         self.stored.as_ref().is_some_and(|stored| {
             let keep = self.cache.config.keep;
-            reuse::stale_after(stored.head.terms(), &wishes, Failure::ServerError, keep, SystemTime::now())
+            reuse::stale_after(stored.terms(), &wishes, Failure::ServerError, keep, SystemTime::now())
         })
     }
 
@@ -228,9 +237,11 @@ impl Fetch {
             headers.remove(name);
         }
         let selector = Selector::of(&self.request.headers, &headers);
+        let tags = tags::of(&headers);
+        tags::strip(&mut headers);
         let head = Head::new(head.status, &headers, directives, freshness, selector);
         let fill = Fill::new(Arc::clone(&self.cache.budget), self.cache.config.max_object);
-        let filling = Arc::new(Filling { head, fill });
+        let filling = Arc::new(Filling { head, tags, began: self.began, fill });
         // The leader's place is taken first, so that the fill never looks abandoned.
         let reader = filling.reader();
         self.lead.publish(Outcome::Filling(Arc::clone(&filling)));
@@ -241,10 +252,10 @@ impl Fetch {
         let filled = pump(body, &filling.fill).await;
         self.cache.metrics.fills.dec();
         match filled {
-            Ok(chunks) if !self.lead.is_invalidated() => {
-                self.store(&Arc::new(Stored::new(filling.head.clone(), &chunks)));
+            Ok(chunks) => {
+                let key = self.lead.key().clone();
+                self.store(&Arc::new(Stored::new(key, filling.head.clone(), filling.tags.clone(), &chunks)));
             }
-            Ok(_) => self.cache.metrics.not_stored(NotStored::Invalidated.as_str()),
             Err(why) => {
                 self.cache.metrics.not_stored(why.as_str());
                 if why == NotStored::TooLarge {
@@ -254,14 +265,23 @@ impl Fetch {
         }
     }
 
+    /// Stores, unless what the response is made of was invalidated after it was asked for.
     fn store(&self, stored: &Arc<Stored>) {
-        if self.lead.is_invalidated() {
+        let outdated =
+            || self.lead.is_invalidated() || !self.cache.epochs.is_current(self.began, &stored.tags);
+        if outdated() {
+            self.cache.metrics.not_stored(NotStored::Invalidated.as_str());
             return;
         }
         self.cache.store.insert(self.lead.key(), stored);
-        // An invalidation that came between the look and the insertion removed nothing: look again.
-        if self.lead.is_invalidated() {
-            self.cache.store.remove(self.lead.key());
+        self.cache.tags.add(stored);
+        // An invalidation writes itself down before it looks for what is stored: one that came before the
+        // insertion is seen here, a later one has found it.
+        if outdated() {
+            stored.invalidate(Mode::Hard, SystemTime::now());
+            self.cache.store.remove_gone(self.lead.key());
+            self.cache.metrics.not_stored(NotStored::Invalidated.as_str());
+            return;
         }
         self.cache.metrics.stored.inc();
     }

@@ -58,6 +58,12 @@ impl Freshness {
         self.age(now) < self.lifetime
     }
 
+    /// As if it had been fresh until `end` only: it was invalidated then.
+    #[must_use]
+    pub fn until(self, end: SystemTime) -> Self {
+        Self { lifetime: self.lifetime.min(self.age(end)), ..self }
+    }
+
     /// How long it has been stale; zero while it is fresh.
     pub fn staleness(&self, now: SystemTime) -> Duration {
         self.age(now).saturating_sub(self.lifetime)

@@ -8,7 +8,7 @@ use super::freshness::Freshness;
 /// What the response that is stored allows.
 #[derive(Debug, Clone, Copy)]
 pub struct StoredTerms<'a> {
-    pub freshness: &'a Freshness,
+    pub freshness: Freshness,
     pub directives: &'a CacheControl,
 }
 

@@ -193,7 +193,7 @@ fn what_is_reused() {
     for (response, age, request, expected) in cases {
         let (stored, wishes) = (directives(response), directives(request));
         let freshness = Freshness::of(StatusCode::OK, &HeaderMap::new(), &stored, at(0), at(0));
-        let terms = StoredTerms { freshness: &freshness, directives: &stored };
+        let terms = StoredTerms { freshness, directives: &stored };
         assert_eq!(reuse(terms, &wishes, at(age)), expected, "{response} {age} {request}");
     }
 }
@@ -216,7 +216,7 @@ fn what_is_served_stale_when_the_origin_fails() {
     for (response, age, failure, expected) in cases {
         let stored = directives(response);
         let freshness = Freshness::of(StatusCode::OK, &HeaderMap::new(), &stored, at(0), at(0));
-        let terms = StoredTerms { freshness: &freshness, directives: &stored };
+        let terms = StoredTerms { freshness, directives: &stored };
         let keep = Duration::from_mins(1);
         let served = stale_after(terms, &CacheControl::default(), failure, keep, at(age));
         assert_eq!(served, expected, "{response} {age} {failure:?}");

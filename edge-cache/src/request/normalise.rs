@@ -127,7 +127,8 @@ fn host(head: &request::Parts, scheme: Scheme) -> Result<String, Refusal> {
     canonical_host(text, scheme).ok_or(Refusal::Host)
 }
 
-fn canonical_host(text: &str, scheme: Scheme) -> Option<String> {
+/// Lower case, without the scheme's own port; `None` for what cannot be a host.
+pub fn canonical_host(text: &str, scheme: Scheme) -> Option<String> {
     let (name, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (ip, after) = rest.split_once(']')?;

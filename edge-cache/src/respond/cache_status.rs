@@ -19,6 +19,8 @@ pub enum Verdict {
     Miss(Forward),
     /// Forwarded whatever the store had.
     Pass(PassReason),
+    /// An invalidation was carried out or refused.
+    Purge,
     /// Answered here with an error.
     Error,
 }
@@ -49,6 +51,7 @@ impl Verdict {
             Self::Stale(_) => "STALE",
             Self::Miss(_) => "MISS",
             Self::Pass(_) => "PASS",
+            Self::Purge => "PURGE",
             Self::Error => "ERROR",
         }
     }
@@ -61,6 +64,7 @@ impl Verdict {
             Self::Stale(StaleReason::OriginFailed) => "origin-failed",
             Self::Miss(forward) => forward.as_str(),
             Self::Pass(reason) => reason.as_str(),
+            Self::Purge => "invalidate",
             Self::Error => "error",
         }
     }
@@ -114,6 +118,7 @@ impl fmt::Display for CacheStatus {
             Verdict::Miss(forward) => write!(f, "; fwd={}", forward.as_str())?,
             Verdict::Pass(PassReason::Method) => f.write_str("; fwd=method")?,
             Verdict::Pass(_) => f.write_str("; fwd=bypass")?,
+            Verdict::Purge => f.write_str("; detail=purge")?,
             Verdict::Error => f.write_str("; fwd=miss")?,
         }
         if let Some(status) = self.fwd_status {

@@ -6,7 +6,7 @@ use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode, request};
 
 use super::range::{self, Wanted};
-use super::{Answer, Body, CacheStatus, Verdict, conditional, tags};
+use super::{Answer, Body, CacheStatus, Verdict, conditional};
 use crate::fetch::fill::Reader;
 use crate::fetch::flights::Filling;
 use crate::store::{Head, Stored};
@@ -14,12 +14,12 @@ use crate::store::{Head, Stored};
 /// Answers from the store, with 304 or a part where the request asks for that.
 pub fn from_store(request: &request::Parts, stored: &Stored, verdict: Verdict, now: SystemTime) -> Answer {
     let mut status = CacheStatus::new(verdict);
-    status.ttl = Some(stored.head.freshness.ttl(now));
+    status.ttl = Some(stored.freshness().ttl(now));
     if matches!(verdict, Verdict::Miss(_)) {
         status.fwd_status = Some(StatusCode::NOT_MODIFIED);
         status.stored = Some(Ok(()));
     }
-    let mut headers = client_headers(&stored.head);
+    let mut headers = stored.head.to_headers();
     set_age(&mut headers, &stored.head, now);
     if stored.head.status != StatusCode::OK {
         return (respond(stored.head.status, headers, whole(request, stored)), status);
@@ -59,7 +59,7 @@ pub fn from_fill(request: &request::Parts, filling: &Filling, reader: Reader, ve
     let mut status = CacheStatus::new(verdict);
     status.ttl = Some(head.freshness.ttl(now));
     status.stored = Some(Ok(()));
-    let mut headers = client_headers(head);
+    let mut headers = head.to_headers();
     if !head.freshness.initial_age.is_zero() {
         set_age(&mut headers, head, now);
     }
@@ -74,12 +74,6 @@ pub fn from_fill(request: &request::Parts, filling: &Filling, reader: Reader, ve
 
 fn whole(request: &request::Parts, stored: &Stored) -> Body {
     if request.method == Method::HEAD { Body::empty() } else { Body::stored(&stored.body, 0, stored.length) }
-}
-
-fn client_headers(head: &Head) -> HeaderMap {
-    let mut headers = head.to_headers();
-    tags::strip(&mut headers);
-    headers
 }
 
 fn set_age(headers: &mut HeaderMap, head: &Head, now: SystemTime) {

@@ -1,9 +1,13 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{HeaderMap as Headers, StatusCode};
 
+use crate::invalidate::Mode;
+use crate::key::CacheKey;
 use crate::policy::cache_control::CacheControl;
 use crate::policy::freshness::Freshness;
 use crate::policy::reuse::StoredTerms;
@@ -20,13 +24,21 @@ pub struct Head {
 }
 
 /// A whole stored response.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Stored {
+    pub key: CacheKey,
     pub head: Head,
+    /// Sorted, each once.
+    pub tags: Box<[Box<str>]>,
     /// In pieces of at most [`PIECE`] bytes.
     pub body: Arc<[Bytes]>,
     pub length: u64,
+    /// 0 while nobody has invalidated it, [`GONE`], or the time since when it counts as stale, in
+    /// milliseconds of the Unix epoch.
+    invalidated: AtomicU64,
 }
+
+const GONE: u64 = u64::MAX;
 
 /// A body is kept in pieces, so that storing a large one needs no second copy of all of it.
 const PIECE: usize = 1 << 20;
@@ -57,10 +69,6 @@ impl Head {
         headers
     }
 
-    pub const fn terms(&self) -> StoredTerms<'_> {
-        StoredTerms { freshness: &self.freshness, directives: &self.directives }
-    }
-
     fn weight(&self) -> usize {
         let fields: usize = self.fields.iter().map(|(_, value)| value.len()).sum();
         fields + self.fields.len() * size_of::<(HeaderName, HeaderValue)>() + self.selector.weight()
@@ -69,14 +77,65 @@ impl Head {
 
 impl Stored {
     /// Copies the body out of the buffers that it was read into, which may be far larger than it is.
-    pub fn new(head: Head, chunks: &[Bytes]) -> Self {
+    pub fn new(key: CacheKey, head: Head, tags: Vec<Box<str>>, chunks: &[Bytes]) -> Self {
         let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        Self { head, body: compact(chunks, length), length }
+        Self {
+            key,
+            head,
+            tags: tags.into(),
+            body: compact(chunks, length),
+            length,
+            invalidated: AtomicU64::new(0),
+        }
+    }
+
+    /// The same body under a head that a 304 has freshened.
+    #[must_use]
+    pub fn freshened(&self, head: Head, tags: Vec<Box<str>>) -> Self {
+        Self {
+            key: self.key.clone(),
+            head,
+            // A 304 without tags says nothing of them.
+            tags: if tags.is_empty() { self.tags.clone() } else { tags.into() },
+            body: Arc::clone(&self.body),
+            length: self.length,
+            invalidated: AtomicU64::new(0),
+        }
+    }
+
+    /// What policy looks at, with an invalidation taken into account.
+    pub fn terms(&self) -> StoredTerms<'_> {
+        StoredTerms { freshness: self.freshness(), directives: &self.head.directives }
+    }
+
+    pub fn freshness(&self) -> Freshness {
+        match self.invalidated.load(Ordering::Acquire) {
+            0 | GONE => self.head.freshness,
+            millis => self.head.freshness.until(SystemTime::UNIX_EPOCH + Duration::from_millis(millis)),
+        }
+    }
+
+    /// Whether this changed anything.
+    pub fn invalidate(&self, mode: Mode, now: SystemTime) -> bool {
+        let value = match mode {
+            Mode::Hard => GONE,
+            Mode::Soft => {
+                now.duration_since(SystemTime::UNIX_EPOCH).map_or(1, |since| since.as_millis() as u64)
+            }
+        };
+        let change = |old: u64| (old != GONE && (old == 0 || mode == Mode::Hard)).then_some(value);
+        self.invalidated.fetch_update(Ordering::AcqRel, Ordering::Acquire, change).is_ok()
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.invalidated.load(Ordering::Acquire) == GONE
     }
 
     /// Bytes held in all.
     pub fn weight(&self) -> usize {
-        OVERHEAD + self.head.weight() + self.length as usize
+        // A tag's text, its box, and a link in the index.
+        let tags: usize = self.tags.iter().map(|tag| tag.len() + 16 + 16).sum();
+        OVERHEAD + self.head.weight() + tags + self.length as usize
     }
 }
 

@@ -33,6 +33,12 @@ pub enum Lookup {
     VaryMiss(Selector),
 }
 
+impl Resource {
+    fn live(&self) -> impl Iterator<Item = &Arc<Stored>> {
+        self.0.iter().filter(|stored| !stored.is_gone())
+    }
+}
+
 impl Lookup {
     /// What `request` has in the fields that the URL is known to vary on: requests that differ there
     /// do not wait for each other.
@@ -75,9 +81,9 @@ impl Store {
     /// The newest variant that `request` selects.
     pub fn lookup(&self, key: &CacheKey, request: &HeaderMap) -> Lookup {
         let Some(resource) = self.resources.get(key.as_str()) else { return Lookup::UriMiss };
-        match resource.0.iter().find(|stored| stored.head.selector.matches(request)) {
+        match resource.live().find(|stored| stored.head.selector.matches(request)) {
             Some(stored) => Lookup::Found(Arc::clone(stored)),
-            None => match resource.0.first() {
+            None => match resource.live().next() {
                 Some(newest) => Lookup::VaryMiss(newest.head.selector.clone()),
                 None => Lookup::UriMiss,
             },
@@ -90,12 +96,39 @@ impl Store {
         self.resources.entry(key.clone()).and_compute_with(|entry| {
             let mut variants = vec![Arc::clone(stored)];
             if let Some(entry) = entry {
-                let others = &entry.value().0;
-                variants
-                    .extend(others.iter().filter(|old| old.head.selector != stored.head.selector).cloned());
+                let others = entry.value().live();
+                variants.extend(others.filter(|old| old.head.selector != stored.head.selector).cloned());
                 variants.truncate(MAX_VARIANTS);
             }
             Op::Put(Arc::new(Resource(variants)))
+        });
+    }
+
+    /// Every variant under `key`.
+    pub fn variants(&self, key: &CacheKey) -> Vec<Arc<Stored>> {
+        self.resources.get(key.as_str()).map(|resource| resource.0.clone()).unwrap_or_default()
+    }
+
+    /// Every variant under the keys that `wanted` chooses. Looks at all of them, without a lock that a
+    /// look-up would wait for.
+    pub fn matching(&self, wanted: impl Fn(&CacheKey) -> bool) -> Vec<Arc<Stored>> {
+        self.resources
+            .iter()
+            .filter(|(key, _)| wanted(key))
+            .flat_map(|(_, resource)| resource.0.clone())
+            .collect()
+    }
+
+    /// Gives the memory of invalidated variants back.
+    pub fn remove_gone(&self, key: &CacheKey) {
+        self.resources.entry(key.clone()).and_compute_with(|entry| {
+            let Some(entry) = entry else { return Op::Nop };
+            let live: Vec<Arc<Stored>> = entry.value().live().cloned().collect();
+            match live.len() {
+                0 => Op::Remove,
+                same if same == entry.value().0.len() => Op::Nop,
+                _ => Op::Put(Arc::new(Resource(live))),
+            }
         });
     }
 

@@ -3,4 +3,5 @@
 
 mod caching;
 mod fetching;
+mod invalidating;
 mod support;

@@ -83,6 +83,10 @@ impl Edge {
         self.metric_becomes("edge_cache_stored_total", count as f64).await;
     }
 
+    pub(crate) const fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     pub(crate) const fn shutdown(&self) -> &Shutdown {
         &self.shutdown
     }
