@@ -59,7 +59,8 @@ impl Pages for GatewayPages {
     fn page<'a>(&'a self, request: &'a Request<Bytes>) -> PageFuture<'a> {
         let page = (request.method() == Method::GET && request.uri().path() == "/status").then(|| {
             // Numbers and addresses always make JSON.
-            let body = serde_json::to_vec_pretty(&self.status()).unwrap_or_default();
+            let mut body = serde_json::to_vec_pretty(&self.status()).unwrap_or_default();
+            body.push(b'\n');
             json(StatusCode::OK, body)
         });
         Box::pin(std::future::ready(page))

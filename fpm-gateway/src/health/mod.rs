@@ -28,11 +28,11 @@ pub async fn watch(admission: Arc<Admission>, replica: Watched, probe: Probe) {
     while let Some(standing) = admission.standing(id) {
         if standing.closed {
             pause = FIRST_PAUSE;
+            let asleep = Instant::now();
             tokio::select! {
                 () = tokio::time::sleep(jittered(probe.interval)) => {}
                 () = alarm.notified() => continue,
             }
-            let asleep = Instant::now() - probe.interval;
             let Some(standing) = admission.standing(id) else { return };
             if !standing.closed || standing.last_alive.is_some_and(|at| at > asleep) {
                 continue;

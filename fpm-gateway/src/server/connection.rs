@@ -59,6 +59,8 @@ struct Connection {
     held: Option<(mpsc::Sender<Bytes>, Bytes)>,
     /// No further request: the web server asked for that, or an answer was truncated.
     last: bool,
+    /// A request ended before all of its body had come: the rest is still on its way.
+    unread: bool,
 }
 
 /// A request that has begun and not ended.
@@ -83,6 +85,7 @@ pub(super) async fn serve(gateway: Arc<Gateway>, accepted: Accepted) {
         open: HashMap::new(),
         held: None,
         last: false,
+        unread: false,
     };
     if let Err(error) = connection.run(WriteDeadline::new(stream, SEND_TIMEOUT)).await {
         tracing::debug!(%error, "connection");
@@ -106,7 +109,7 @@ impl Connection {
         loop {
             let resting = self.running.is_empty() && self.outbox.is_empty();
             if resting && (self.last || (drain && self.decoder.open() == 0)) {
-                return Ok(farewell(&mut reader, &mut writer).await?);
+                return Ok(farewell(&mut reader, &mut writer, self.unread).await?);
             }
             tokio::select! {
                 biased;
@@ -185,8 +188,9 @@ impl Connection {
             // "Even if the application has been aborted, it answers with END_REQUEST" (section 5.4).
             self.outbox.append(|out| ResponseEncoder::new(id).end(out, EndRequest::COMPLETE));
         }
-        let keep_conn = self.open.remove(&id).is_some_and(|open| open.keep_conn);
-        self.last |= !keep_conn || ended == Some(Ended::Truncated);
+        let open = self.open.remove(&id).unwrap_or_default();
+        self.unread |= open.body.is_some();
+        self.last |= !open.keep_conn || ended == Some(Ended::Truncated);
         // Before anything is written, since the web server may use the id again as soon as it has read.
         if ended != Some(Ended::Truncated) {
             self.decoder.ended(id);
@@ -223,12 +227,15 @@ async fn hand_over(held: &mut Option<(mpsc::Sender<Bytes>, Bytes)>) {
 
 /// Closes without destroying what was written: a close with unread bytes is a reset, which may overtake
 /// the answer. So what the web server still sends is read, for a while.
-async fn farewell<R, W>(reader: &mut R, writer: &mut W) -> io::Result<()>
+async fn farewell<R, W>(reader: &mut R, writer: &mut W, unread: bool) -> io::Result<()>
 where
     R: tokio::io::AsyncRead + Unpin,
     W: tokio::io::AsyncWrite + Unpin,
 {
     writer.shutdown().await?;
+    if !unread {
+        return Ok(());
+    }
     let mut rest = bytes::BytesMut::with_capacity(16 << 10);
     let until_closed = async {
         while reader.read_buf(&mut rest).await? > 0 {

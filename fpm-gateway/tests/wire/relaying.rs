@@ -191,6 +191,27 @@ async fn a_response_may_come_before_the_body_was_read() {
 }
 
 #[tokio::test]
+async fn an_early_response_survives_the_close_of_its_connection() {
+    let app = FakeFastCgiApp::tcp(|mut exchange| async move { exchange.respond(page("no thanks")).await })
+        .await
+        .unwrap();
+    let gateway = Gateway::start(&[&app.address()], &[]).await;
+    let mut web = gateway.connect().await;
+    let mut out = Outbound::new();
+    RequestEncoder::new(1).begin(&mut out, Role::Responder, false, &params("/"));
+    web.write(out).await;
+    gateway.holds(0, 0).await;
+    wait_until("the response to be complete", DEADLINE, async || gateway.outcomes("complete").await > 0.5)
+        .await;
+    // The connection would be reset under the response if these bytes were not read.
+    let mut out = Outbound::new();
+    RequestEncoder::new(1).stdin(&mut out, Bytes::from(vec![0; 1_000_000]));
+    RequestEncoder::new(1).stdin_end(&mut out);
+    web.write(out).await;
+    assert_eq!(web.answer().await.unwrap().body(), b"no thanks");
+}
+
+#[tokio::test]
 async fn a_body_and_a_response_flow_at_the_same_time() {
     // Every piece of body is sent back at once; neither side could finish first.
     let app = FakeFastCgiApp::tcp(|mut exchange| async move {
