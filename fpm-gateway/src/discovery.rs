@@ -31,3 +31,46 @@ pub fn follow(
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::time::Duration;
+
+    use common::net::Endpoint;
+
+    use super::*;
+    use crate::admission::Limits;
+
+    #[tokio::test(start_paused = true)]
+    async fn replicas_appear_and_disappear() {
+        let config = Config::from_flags([]).unwrap();
+        let limits = Limits {
+            queue_length: 8,
+            queue_timeout: Duration::from_secs(10),
+            patience: Duration::from_secs(2),
+            workers_per_upstream: 1,
+        };
+        let admission = Admission::new(limits);
+        let shutdown = Shutdown::new(Duration::from_secs(1));
+        let (sender, receiver) = watch::channel(Endpoints::from([]));
+        follow(receiver, &admission, &config, &shutdown);
+        assert!(admission.outage().is_some());
+
+        // A request that came before the first answer of DNS is served as soon as there is one.
+        let visit = admission.arrive();
+        let (permit, ()) = tokio::join!(admission.admit(&visit), async {
+            sender.send_replace([Endpoint::Unix("/nowhere".into())].into());
+        });
+        let permit = permit.unwrap();
+
+        sender.send_replace([].into());
+        while admission.snapshot().0.iter().any(|replica| !replica.leaving) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(admission.snapshot().0.len(), 1, "its last request goes on");
+        drop(permit);
+        assert!(admission.snapshot().0.is_empty());
+        shutdown.terminate();
+    }
+}
