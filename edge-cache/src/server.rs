@@ -122,7 +122,7 @@ async fn connection(cache: Arc<Cache>, accepted: Accepted) {
         .header_read_timeout(cache.config.client_timeout)
         .max_headers(MAX_HEADERS)
         .max_buf_size(cache.config.limits.head_bytes)
-        .pipeline_flush(true)
+        // Not `pipeline_flush`: with it hyper buffers a body without bound for a client that does not read.
         .serve_connection(TokioIo::new(WriteDeadline::new(stream, SEND_TIMEOUT)), service);
     let mut serving = std::pin::pin!(serving);
     let served = tokio::select! {
