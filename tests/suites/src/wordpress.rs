@@ -1,7 +1,6 @@
 //! Debian's WordPress on a private MariaDB, behind the chain.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
@@ -36,7 +35,7 @@ impl WordPress {
         copy(&package.join("var/lib/wordpress/wp-content"), &docroot.join("wp-content"), &package)?;
         fs::write(docroot.join("wp-config.php"), configuration(&database))?;
         fs::create_dir_all(docroot.join("wp-content/mu-plugins"))?;
-        fs::write(docroot.join("wp-content/mu-plugins/freshness.php"), FRESHNESS)?;
+        fs::write(docroot.join("wp-content/mu-plugins/test.php"), PLUGIN)?;
         let chain = Chain::start(Plan::new(&docroot, "wordpress")).await?;
         Ok(Self { chain, database, folder })
     }
@@ -80,13 +79,15 @@ impl WordPress {
     }
 }
 
-/// WordPress says nothing of freshness on pages for everybody; the plugins for page caches do it like this.
-const FRESHNESS: &str = r"<?php
+/// 1. WordPress says nothing of freshness on pages for everybody; plugins for page caches do it like this.
+/// 2. Avatars would be fetched from a service elsewhere.
+const PLUGIN: &str = r"<?php
 add_action('send_headers', function () {
     if (!is_user_logged_in() && !is_admin()) {
         header('Cache-Control: public, max-age=0, s-maxage=300');
     }
 });
+add_filter('pre_option_show_avatars', '__return_zero');
 ";
 
 /// Nothing outside of this machine is asked, and nothing is done behind the test's back.
@@ -114,29 +115,26 @@ fn configuration(database: &MariaDb) -> String {
     )
 }
 
-/// Copies a tree out of an unpacked package: what a link points to is copied, and an absolute link points into
-/// the package if it can, else to this machine.
+/// Copies a tree out of an unpacked package, and what its links point to: in the package if it is there, else on
+/// this machine. A link to nothing is left out.
 fn copy(from: &Path, to: &Path, package: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
         let entry = entry?;
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
+        let target = to.join(entry.file_name());
+        let Some(source) = resolve(entry.path(), package) else { continue };
+        if source.is_dir() {
             copy(&source, &target, package)?;
-        } else if kind.is_symlink() {
-            let pointed = fs::read_link(&source)?;
-            let within = package.join(pointed.strip_prefix("/").unwrap_or(&pointed));
-            if pointed.is_relative() && source.exists() {
-                fs::copy(&source, &target)?;
-            } else if pointed.is_absolute() && within.exists() {
-                fs::copy(&within, &target)?;
-            } else if pointed.is_absolute() && pointed.exists() {
-                symlink(&pointed, &target)?;
-            }
         } else {
-            fs::copy(&source, &target)?;
+            fs::copy(source, target)?;
         }
     }
     Ok(())
+}
+
+/// Follows a link that may lead out of the unpacked package by an absolute path.
+fn resolve(path: PathBuf, package: &Path) -> Option<PathBuf> {
+    let Ok(pointed) = fs::read_link(&path) else { return Some(path) };
+    let within = pointed.strip_prefix("/").ok().map(|pointed| package.join(pointed));
+    within.filter(|within| within.exists()).or_else(|| path.exists().then_some(path))
 }

@@ -102,7 +102,11 @@ impl Browser {
     }
 
     pub async fn click(&self, selector: &str) -> anyhow::Result<()> {
-        self.find(selector).await?.click().await.with_context(|| format!("clicking {selector}"))
+        let element = self.find(selector).await?;
+        // The driver clicks where the element is when it begins to scroll, which a page may do smoothly.
+        let scroll = "arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' })";
+        self.client.execute(scroll, vec![serde_json::to_value(&element)?]).await?;
+        element.click().await.with_context(|| format!("clicking {selector}"))
     }
 
     /// Empties a field and types into it; a file field takes a path.
