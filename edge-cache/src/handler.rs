@@ -14,13 +14,14 @@ use common::http::access_log::Entry;
 use common::http::forwarded::Scheme;
 use common::listener::Peer;
 use http::header::RANGE;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 
 use crate::cache::Cache;
 use crate::error;
+use crate::fetch::lead::Led;
 use crate::fetch::pass::{is_server_error, pass};
 use crate::fetch::{FetchError, Outcome, Seat, lead};
 use crate::invalidate::{self, Command, command};
@@ -105,6 +106,10 @@ async fn answer(cache: &Arc<Cache>, mut request: Normalised, body: Incoming) -> 
         }
         let outcome = match cache.flights.join(&request.key, found.selection(&request.head.headers)) {
             Seat::Leader(seat) => match lead::lead(cache, seat, &request, stored.cloned()).await {
+                // The whole was asked for, to be stored; what is not stored is asked for as the client wants it.
+                Ok(Led::NotStored(head, ..)) if head.status == StatusCode::OK && is_ranged(&request) => {
+                    return alone(cache, &request, stored, &wishes, verdict).await;
+                }
                 Ok(led) => return led.into_answer(&request.head, verdict),
                 Err(error) => return failed(cache, &request, stored, &wishes, &error),
             },
@@ -143,7 +148,11 @@ async fn purge(cache: &Arc<Cache>, request: &Normalised) -> Answer {
 
 /// Requests whose answer could not be stored or shared: they wait for nobody.
 fn goes_alone(request: &Normalised, wishes: &CacheControl) -> bool {
-    request.head.method == Method::HEAD || request.head.headers.contains_key(RANGE) || wishes.no_store
+    request.head.method == Method::HEAD || wishes.no_store
+}
+
+fn is_ranged(request: &Normalised) -> bool {
+    request.head.headers.contains_key(RANGE)
 }
 
 /// Fetches for this request only, as the client made it.

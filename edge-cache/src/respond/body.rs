@@ -21,7 +21,7 @@ enum Source {
     Empty,
     One(Bytes),
     Stored { pieces: Arc<[Bytes]>, next: usize, start: u64, left: u64 },
-    Filling { reader: Reader, left: Option<u64>, ended: bool },
+    Filling { reader: Reader, skip: u64, left: Option<u64>, ended: bool },
     Passed(OriginBody),
 }
 
@@ -62,7 +62,12 @@ impl Body {
 
     /// A body on its way into the store, of `length` bytes where the origin has said it.
     pub const fn filling(reader: Reader, length: Option<u64>) -> Self {
-        Self::from_source(Source::Filling { reader, left: length, ended: false })
+        Self::from_source(Source::Filling { reader, skip: 0, left: length, ended: false })
+    }
+
+    /// `left` bytes of it from `start` on.
+    pub const fn filling_part(reader: Reader, start: u64, left: u64) -> Self {
+        Self::from_source(Source::Filling { reader, skip: start, left: Some(left), ended: false })
     }
 
     pub const fn passed(body: OriginBody) -> Self {
@@ -145,17 +150,27 @@ impl Source {
                 *start = 0;
                 return Poll::Ready(Some(Ok(Frame::data(part))));
             },
-            Self::Filling { reader, left, ended } => match ready!(Pin::new(reader).poll_next(cx)) {
-                Some(Ok(chunk)) => {
-                    if let Some(left) = left {
-                        *left = left.saturating_sub(chunk.len() as u64);
-                    }
-                    Poll::Ready(Some(Ok(Frame::data(chunk))))
+            Self::Filling { reader, skip, left, ended } => loop {
+                if *left == Some(0) {
+                    return Poll::Ready(None);
                 }
-                Some(Err(truncated)) => Poll::Ready(Some(Err(truncated.into()))),
-                None => {
-                    *ended = true;
-                    Poll::Ready(None)
+                let mut chunk = match ready!(Pin::new(&mut *reader).poll_next(cx)) {
+                    Some(Ok(chunk)) => chunk,
+                    Some(Err(truncated)) => return Poll::Ready(Some(Err(truncated.into()))),
+                    None => {
+                        *ended = true;
+                        return Poll::Ready(None);
+                    }
+                };
+                let passed_over = (*skip).min(chunk.len() as u64);
+                *skip -= passed_over;
+                let _ = chunk.split_to(passed_over as usize);
+                if let Some(left) = left {
+                    chunk.truncate((*left).min(chunk.len() as u64) as usize);
+                    *left -= chunk.len() as u64;
+                }
+                if !chunk.is_empty() {
+                    return Poll::Ready(Some(Ok(Frame::data(chunk))));
                 }
             },
             // Trailers would need the client's consent (RFC 9110, section 6.5.1): data only.

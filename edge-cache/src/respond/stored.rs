@@ -39,15 +39,10 @@ pub fn from_store(request: &request::Parts, stored: &Stored, verdict: Verdict, n
             respond(StatusCode::OK, headers, whole(request, stored))
         }
         Wanted::Part { start, end } => {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(end - start));
-            headers.insert(CONTENT_RANGE, range::content_range(Some((start, end)), stored.length));
+            set_part(&mut headers, start, end, stored.length);
             respond(StatusCode::PARTIAL_CONTENT, headers, Body::stored(&stored.body, start, end - start))
         }
-        Wanted::Unsatisfiable => {
-            conditional::strip_body_fields(&mut headers);
-            headers.insert(CONTENT_RANGE, range::content_range(None, stored.length));
-            respond(StatusCode::RANGE_NOT_SATISFIABLE, headers, Body::empty())
-        }
+        Wanted::Unsatisfiable => unsatisfiable(headers, stored.length),
     };
     (response, status)
 }
@@ -68,8 +63,34 @@ pub fn from_fill(request: &request::Parts, filling: &Filling, reader: Reader, ve
         status.fwd_status = Some(StatusCode::OK);
         return (respond(StatusCode::NOT_MODIFIED, headers, Body::empty()), status);
     }
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    (respond(head.status, headers, Body::filling(reader, length)), status)
+    let length: Option<u64> =
+        headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let wanted = match length {
+        Some(length) if head.status == StatusCode::OK => range::wanted(&request.headers, head, length),
+        // A part needs to say of how much it is a part.
+        _ => Wanted::Whole,
+    };
+    let response = match (wanted, length) {
+        (Wanted::Part { start, end }, Some(length)) => {
+            status.fwd_status = Some(head.status);
+            set_part(&mut headers, start, end, length);
+            respond(StatusCode::PARTIAL_CONTENT, headers, Body::filling_part(reader, start, end - start))
+        }
+        (Wanted::Unsatisfiable, Some(length)) => unsatisfiable(headers, length),
+        _ => respond(head.status, headers, Body::filling(reader, length)),
+    };
+    (response, status)
+}
+
+fn set_part(headers: &mut HeaderMap, start: u64, end: u64, length: u64) {
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(end - start));
+    headers.insert(CONTENT_RANGE, range::content_range(Some((start, end)), length));
+}
+
+fn unsatisfiable(mut headers: HeaderMap, length: u64) -> Response<Body> {
+    conditional::strip_body_fields(&mut headers);
+    headers.insert(CONTENT_RANGE, range::content_range(None, length));
+    respond(StatusCode::RANGE_NOT_SATISFIABLE, headers, Body::empty())
 }
 
 fn whole(request: &request::Parts, stored: &Stored) -> Body {

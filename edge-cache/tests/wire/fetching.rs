@@ -310,3 +310,38 @@ async fn the_drain_finishes_requests_and_closes_connections() {
     assert_eq!(response.text(), "late");
     assert_eq!(edge.shutdown().finish().await, common::shutdown::Drained::Clean);
 }
+
+#[tokio::test]
+async fn a_range_that_is_missed_fetches_the_whole_and_is_served_while_it_arrives() {
+    let origin = FakeOrigin::start().await.unwrap();
+    origin.route("/", |request| {
+        assert_eq!(request.header("range"), None, "the whole is asked for");
+        Reply::ok("0123456789").header("Cache-Control", "max-age=60")
+    });
+    let edge = Edge::start(&origin, &[]).await;
+    let part = edge.get_with("/", &[("Range", "bytes=3-5")]).await;
+    assert_eq!((part.status, part.text().as_str(), x_cache(&part)), (206, "345", "MISS"));
+    assert_eq!(part.header("content-range"), Some("bytes 3-5/10"));
+    edge.stored(1).await;
+    let hit = edge.get_with("/", &[("Range", "bytes=-2")]).await;
+    assert_eq!((hit.status, hit.text().as_str(), x_cache(&hit)), (206, "89", "HIT"));
+    assert_eq!(origin.count("/"), 1);
+}
+
+#[tokio::test]
+async fn a_range_of_what_is_not_stored_is_passed_on() {
+    let origin = FakeOrigin::start().await.unwrap();
+    origin.route("/", |request| match request.header("range") {
+        Some("bytes=3-5") => Reply::new(206)
+            .header("Content-Range", "bytes 3-5/10")
+            .header("Cache-Control", "private")
+            .body("345"),
+        _ => Reply::ok("0123456789").header("Cache-Control", "private"),
+    });
+    let edge = Edge::start(&origin, &[]).await;
+    for _ in 0..2 {
+        let part = edge.get_with("/", &[("Range", "bytes=3-5")]).await;
+        assert_eq!((part.status, part.text().as_str()), (206, "345"));
+    }
+    assert_eq!(origin.count("/"), 3, "the whole is tried once only");
+}
