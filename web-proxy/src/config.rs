@@ -1,0 +1,250 @@
+//! Options as they are written, and the configuration that they make.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser};
+use common::config::{
+    ByteSize, ConfigError, HumanDuration, ListenOptions, LogOptions, ShutdownOptions, Verb,
+};
+use common::discovery::{DiscoveryOptions, Target};
+use common::http::access_log::Destination;
+use common::http::forwarded::TrustedProxies;
+use common::net::Address;
+use ipnet::IpNet;
+
+use crate::docroot::is_script;
+use crate::route::path::UrlPath;
+use crate::route::rules::Preset;
+
+/// Static files and FastCGI for a PHP site.
+#[derive(Debug, Parser)]
+#[command(name = "web-proxy", version)]
+pub struct Options {
+    #[arg(value_enum, default_value = "serve")]
+    pub verb: Verb,
+    /// A TOML file with any of these options as keys.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Addresses to serve on: HOST:PORT or unix:/path.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081", value_delimiter = ',')]
+    pub listen: Vec<Address>,
+    /// The folder with the site's files and its index.php.
+    #[arg(long, value_name = "DIR", default_value = "/var/www/html")]
+    pub docroot: PathBuf,
+    /// Where the application is: HOST:PORT, unix:/path or dns://NAME:PORT.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000", value_delimiter = ',')]
+    pub fastcgi: Vec<Target>,
+    /// Where the admin pages are served.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9081")]
+    pub admin: Address,
+    /// What is known of the application.
+    #[arg(long, value_name = "NAME", default_value = "none")]
+    pub preset: Preset,
+    /// Networks whose X-Forwarded-* and X-Request-Id are believed.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub trusted_proxies: Vec<IpNet>,
+    #[command(flatten)]
+    pub proxy: ProxyOptions,
+    #[command(flatten)]
+    pub listening: ListenOptions,
+    #[command(flatten)]
+    pub discovery: DiscoveryOptions,
+    #[command(flatten)]
+    pub shutdown: ShutdownOptions,
+    #[command(flatten)]
+    pub log: LogOptions,
+}
+
+/// The options that are the proxy's own.
+#[derive(Debug, Clone, Args)]
+pub struct ProxyOptions {
+    /// Names of a directory's index file, the first that exists counts.
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "index.php,index.html,index.htm",
+        value_delimiter = ',',
+        value_parser = file_name
+    )]
+    pub index: Vec<String>,
+    /// The script for what is neither a file nor a directory, or `none`.
+    #[arg(long, value_name = "PATH", default_value = "/index.php")]
+    pub front_controller: FrontController,
+    /// The docroot as the application sees it, where that is another path.
+    #[arg(long, value_name = "DIR")]
+    pub script_root: Option<PathBuf>,
+    /// Follow symbolic links out of the docroot.
+    #[arg(long)]
+    pub follow_symlinks: bool,
+    /// SERVER_NAME for the application, instead of the host that the client asked for.
+    #[arg(long, value_name = "NAME")]
+    pub server_name: Option<String>,
+    /// The largest body of a request.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB")]
+    pub max_body: ByteSize,
+    /// Where bodies of unknown length wait until they are complete; by default the system's folder for
+    /// temporary files.
+    #[arg(long, value_name = "DIR")]
+    pub spool: Option<PathBuf>,
+    /// How long the application may send nothing.
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub fastcgi_timeout: HumanDuration,
+    /// How long connecting to the application may take.
+    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    pub fastcgi_connect_timeout: HumanDuration,
+    /// How long a client may take to send a request's head, to pause within its body, and to be idle between
+    /// two requests.
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub client_timeout: HumanDuration,
+    /// The longest head of a request.
+    #[arg(long, value_name = "SIZE", default_value = "64KiB")]
+    pub max_head: ByteSize,
+}
+
+/// The path of a script, or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrontController(pub Option<UrlPath>);
+
+/// What the service runs with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub listen: Vec<Address>,
+    pub listening: ListenOptions,
+    pub docroot: PathBuf,
+    pub fastcgi: Vec<Target>,
+    pub discovery: DiscoveryOptions,
+    pub admin: Address,
+    pub preset: Preset,
+    pub trusted_proxies: TrustedProxies,
+    pub index: Vec<String>,
+    pub front_controller: Option<UrlPath>,
+    pub script_root: Option<PathBuf>,
+    pub follow_symlinks: bool,
+    pub server_name: Option<String>,
+    pub max_body: u64,
+    pub spool: PathBuf,
+    pub fastcgi_timeout: Duration,
+    pub connect_timeout: Duration,
+    pub client_timeout: Duration,
+    pub max_head: usize,
+    pub access_log: Destination,
+    pub grace: Duration,
+    pub drain_delay: Duration,
+}
+
+/// Below this hyper cannot read a head at all.
+const MIN_HEAD: u64 = 8 << 10;
+
+impl Config {
+    /// Checks what no single option can know.
+    pub fn resolve(options: Options) -> Result<Self, ConfigError> {
+        let Options { docroot, proxy, shutdown, log, .. } = options;
+        let spool = proxy.spool.unwrap_or_else(std::env::temp_dir);
+        for (key, folder) in [("docroot", &docroot), ("spool", &spool)] {
+            // Whoever only asks for a running service's health may be elsewhere.
+            if options.verb != Verb::Healthcheck && !folder.is_dir() {
+                return Err(ConfigError::Conflict(format!("{key} = {}: no such folder", folder.display())));
+            }
+        }
+        if proxy.max_head.bytes() < MIN_HEAD {
+            return Err(ConfigError::Conflict(format!(
+                "max-head = {}: at least 8KiB are needed",
+                proxy.max_head
+            )));
+        }
+        Ok(Self {
+            listen: options.listen,
+            listening: options.listening,
+            docroot,
+            fastcgi: options.fastcgi,
+            discovery: options.discovery,
+            admin: options.admin,
+            preset: options.preset,
+            trusted_proxies: TrustedProxies::new(options.trusted_proxies),
+            index: proxy.index,
+            front_controller: proxy.front_controller.0,
+            script_root: proxy.script_root,
+            follow_symlinks: proxy.follow_symlinks,
+            server_name: proxy.server_name,
+            max_body: proxy.max_body.bytes(),
+            spool,
+            fastcgi_timeout: proxy.fastcgi_timeout.get(),
+            connect_timeout: proxy.fastcgi_connect_timeout.get(),
+            client_timeout: proxy.client_timeout.get(),
+            max_head: proxy.max_head.bytes() as usize,
+            access_log: log.access_log,
+            grace: shutdown.grace.get(),
+            drain_delay: shutdown.drain_delay.get(),
+        })
+    }
+
+    /// From flags alone, for tests and for a service inside another process.
+    pub fn from_flags<'a>(flags: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
+        Self::resolve(Options::try_parse_from(std::iter::once("web-proxy").chain(flags))?)
+    }
+}
+
+impl FromStr for FrontController {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        match UrlPath::parse(text) {
+            Ok(path) if is_script(path.below(path.as_bytes().len())) => Ok(Self(Some(path))),
+            _ => Err("expected the path of a script such as /index.php, or none".into()),
+        }
+    }
+}
+
+fn file_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.starts_with('.') || text.contains(['/', '\\', '\0']) {
+        return Err("expected a file's name such as index.php".into());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_schema_is_sound() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults() {
+        let config = Config::from_flags(["--docroot=/"]).unwrap();
+        assert_eq!(config.index, ["index.php", "index.html", "index.htm"]);
+        assert_eq!(config.front_controller.unwrap().as_bytes(), b"/index.php");
+        assert_eq!(config.max_body, 1 << 30);
+    }
+
+    #[test]
+    fn what_cannot_work_is_said() {
+        let cases = [
+            ("--docroot=/none/such", "docroot = /none/such: no such folder"),
+            ("--front-controller=index.php", "expected the path of a script"),
+            ("--front-controller=/index.html", "expected the path of a script"),
+            ("--index=a/b", "expected a file's name"),
+            ("--max-head=1KiB", "at least 8KiB"),
+            ("--preset=joomla", "joomla"),
+        ];
+        for (flag, message) in cases {
+            let flags =
+                [flag, "--docroot=/"].into_iter().take(if flag.starts_with("--docroot") { 1 } else { 2 });
+            let error = Config::from_flags(flags).unwrap_err().to_string();
+            assert!(error.contains(message), "{flag}: {error}");
+        }
+        assert_eq!(
+            Config::from_flags(["--docroot=/", "--front-controller=none"]).unwrap().front_controller,
+            None
+        );
+    }
+}

@@ -1,0 +1,160 @@
+//! The one place where an error becomes a response.
+
+use bytes::Bytes;
+use common::http::error_page;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Response, StatusCode};
+
+use crate::docroot::MapError;
+use crate::fastcgi::{FastCgiError, RequestBodyError};
+use crate::request::Refusal;
+use crate::respond::{Body, Kind};
+use crate::route::RouteError;
+use crate::static_files::{Guard, METHODS, NOSNIFF};
+
+/// Why the service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Listen(#[from] common::listener::ListenError),
+    #[error(transparent)]
+    Dns(#[from] common::discovery::DnsError),
+    #[error("docroot = {path}: {cause}")]
+    Docroot { path: String, cause: std::io::Error },
+    #[error("a rule's pattern has {0}")]
+    Rule(#[from] crate::route::rules::PatternError),
+    #[error("cannot open the access log {destination}: {cause}")]
+    AccessLog { destination: String, cause: std::io::Error },
+}
+
+/// Why a request gets a page of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    Refusal(#[from] Refusal),
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    #[error(transparent)]
+    Guard(#[from] Guard),
+    #[error(transparent)]
+    FastCgi(#[from] FastCgiError),
+}
+
+const SITE_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+/// Long enough for a PHP-FPM to be started again.
+const RETRY: HeaderValue = HeaderValue::from_static("2");
+
+/// The page, and how it counts.
+pub fn answer(failure: &Failure) -> (Kind, Response<Body>) {
+    let (kind, status, detail) = describe(failure);
+    if let Failure::Refusal(Refusal::ServerOptions) = failure {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = status;
+        response.headers_mut().insert(ALLOW, SITE_METHODS);
+        return (kind, response);
+    }
+    let mut response = page(status, detail);
+    let headers = response.headers_mut();
+    match failure {
+        Failure::Guard(Guard::Method) => headers.insert(ALLOW, METHODS),
+        Failure::Refusal(Refusal::Method) => headers.insert(ALLOW, SITE_METHODS),
+        _ if status == StatusCode::SERVICE_UNAVAILABLE => headers.insert(RETRY_AFTER, RETRY),
+        _ => None,
+    };
+    (kind, response)
+}
+
+/// 301, with the query kept.
+pub fn redirect(target: &str, query: Option<&str>) -> Response<Body> {
+    let mut response = page(StatusCode::MOVED_PERMANENTLY, "This page has another address.");
+    response.headers_mut().remove(CACHE_CONTROL);
+    let location = query.map_or_else(|| target.to_owned(), |query| format!("{target}?{query}"));
+    // The target is percent-encoded and a request's query is of visible characters, so it always fits.
+    if let Ok(location) = HeaderValue::from_str(&location) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+fn describe(failure: &Failure) -> (Kind, StatusCode, &'static str) {
+    match failure {
+        Failure::Refusal(refusal) => match refusal {
+            Refusal::Host => {
+                (Kind::Error, StatusCode::BAD_REQUEST, "The request does not name exactly one valid host.")
+            }
+            Refusal::Method => {
+                (Kind::Error, StatusCode::METHOD_NOT_ALLOWED, "This method is not served here.")
+            }
+            Refusal::ServerOptions => (Kind::Static, StatusCode::NO_CONTENT, ""),
+            // As Apache answers it (AllowEncodedSlashes off).
+            Refusal::Path(crate::route::path::PathError::EncodedSlash) => {
+                (Kind::Error, StatusCode::NOT_FOUND, "There is no such page.")
+            }
+            Refusal::Path(_) => (Kind::Error, StatusCode::BAD_REQUEST, "The address is not a valid one."),
+        },
+        Failure::Route(error) => match error {
+            RouteError::NotFound => (Kind::Static, StatusCode::NOT_FOUND, "There is no such page."),
+            RouteError::Denied(_)
+            | RouteError::NoIndex
+            | RouteError::Map(MapError::NotPermitted | MapError::Outside | MapError::Special) => forbidden(),
+            RouteError::Map(MapError::Io(_) | MapError::NotCached) => {
+                (Kind::Error, StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read at the moment.")
+            }
+        },
+        Failure::Guard(Guard::Source) => forbidden(),
+        Failure::Guard(Guard::Method) => {
+            (Kind::Static, StatusCode::METHOD_NOT_ALLOWED, "A file cannot be asked this way.")
+        }
+        Failure::FastCgi(error) => {
+            let (status, detail) = of_fastcgi(error);
+            (Kind::Error, status, detail)
+        }
+    }
+}
+
+const fn forbidden() -> (Kind, StatusCode, &'static str) {
+    (Kind::Denied, StatusCode::FORBIDDEN, "This address is not open to visitors.")
+}
+
+const fn of_fastcgi(error: &FastCgiError) -> (StatusCode, &'static str) {
+    match error {
+        FastCgiError::NoEndpoint
+        | FastCgiError::Unreachable { .. }
+        | FastCgiError::Overloaded
+        | FastCgiError::Ending
+        | FastCgiError::Abandoned => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The site cannot be reached at the moment. Please try again shortly.",
+        ),
+        FastCgiError::TimedOut(_) => (StatusCode::GATEWAY_TIMEOUT, "The site did not answer in time."),
+        FastCgiError::Broken { .. }
+        | FastCgiError::Refused(_)
+        | FastCgiError::Head(_)
+        | FastCgiError::Length(_) => (StatusCode::BAD_GATEWAY, "The site's answer could not be understood."),
+        FastCgiError::RequestBody(error) => match error {
+            RequestBodyError::TooLarge(_) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "What was sent is larger than this site accepts.")
+            }
+            RequestBodyError::TimedOut(_) => {
+                (StatusCode::REQUEST_TIMEOUT, "The request did not arrive in time.")
+            }
+            RequestBodyError::Client(_) => {
+                (StatusCode::BAD_REQUEST, "The request did not arrive as a whole.")
+            }
+            RequestBodyError::Spool(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "The request cannot be stored at the moment.")
+            }
+        },
+    }
+}
+
+fn page(status: StatusCode, detail: &str) -> Response<Body> {
+    let page: Bytes = error_page::render(status, detail);
+    let mut response = Response::new(Body::page(page));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(error_page::CONTENT_TYPE));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,222 @@
+//! One request and its response on a connection of their own, in a task of their own: the application may
+//! answer before it has read everything, and may end the response before it ends the request.
+//!
+//! 1. Upload and download run at the same time.
+//! 2. The download hands the head and then the pieces to the [`Reply`]; it ends with END_REQUEST.
+//! 3. Whoever wanted the response may go: unless it has all of it, the connection is dropped.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::fastcgi::{
+    EndRequest, Outbound, Params, ProtocolError, ProtocolStatus, ReadError, RequestEncoder, ResponseDecoder,
+    ResponseEvent, Role, io as fcgi,
+};
+use common::net::Stream;
+use common::shutdown::Shutdown;
+use http::HeaderValue;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _, ReadHalf};
+
+use super::head::Head;
+use super::reply::Reply;
+use super::{FastCgiError, RelayBody, RequestBody, RequestBodyError};
+use crate::metrics::Metrics;
+
+/// What is asked of the application.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) params: Params,
+    pub(super) body: RequestBody,
+    /// A response to HEAD has no body, whatever the application writes.
+    pub(super) bodiless: bool,
+    /// How long nothing may happen.
+    pub(super) timeout: Duration,
+    pub(super) request_id: HeaderValue,
+    pub(super) in_flight: InFlight,
+}
+
+/// Counts a request that the application has.
+#[derive(Debug)]
+pub(super) struct InFlight(Arc<Metrics>);
+
+/// What the upload does, for the download's patience: while the client is slow, the application is not.
+#[derive(Debug, Default)]
+struct Progress {
+    pieces: AtomicU64,
+    waits_for_client: AtomicBool,
+}
+
+/// The only request on its connection.
+const ID: u16 = 1;
+
+/// Starts the exchange and waits for the head. Dropping what it returns, or the wait, gives the exchange up.
+pub(super) async fn start(
+    call: Call,
+    stream: Stream,
+    shutdown: &Shutdown,
+) -> Result<(Head, RelayBody), FastCgiError> {
+    let (reply, head, body) = Reply::new(call.bodiless);
+    shutdown.spawn(converse(call, stream, reply));
+    // Only a shutdown ends the task without a word.
+    let head = head.await.unwrap_or(Err(FastCgiError::Ending))?;
+    Ok((head, body))
+}
+
+async fn converse(call: Call, stream: Stream, mut reply: Reply) {
+    let Call { params, mut body, timeout, request_id, in_flight, .. } = call;
+    let progress = Progress::default();
+    let abandoned = reply.abandoned();
+    let outcome = {
+        let (reader, writer) = tokio::io::split(stream);
+        let failing_upload = async {
+            match upload(writer, &params, &mut body, &progress).await {
+                // An application that reads no more may still answer.
+                Ok(()) => std::future::pending().await,
+                Err(error) => error,
+            }
+        };
+        tokio::select! {
+            outcome = download(reader, &mut reply, timeout, &request_id, &progress) => outcome,
+            error = failing_upload => Err(FastCgiError::from(error)),
+            () = abandoned => Err(FastCgiError::Abandoned),
+        }
+    };
+    if let Err(error) = &outcome {
+        in_flight.failed(error);
+        if reply.has_begun() && !matches!(error, FastCgiError::Abandoned) {
+            tracing::warn!(?request_id, %error, "the response broke off");
+        }
+    }
+    // The connection is closed and the application free, however slow the client is.
+    drop((in_flight, body));
+    reply.finish(outcome).await;
+}
+
+/// Sends the request. The stream is not shut down behind it: applications may take that for a client that left.
+async fn upload(
+    mut writer: impl AsyncWrite + Unpin,
+    params: &Params,
+    body: &mut RequestBody,
+    progress: &Progress,
+) -> Result<(), RequestBodyError> {
+    let encoder = RequestEncoder::new(ID);
+    let mut out = Outbound::new();
+    encoder.begin(&mut out, Role::Responder, false, params);
+    if !body.is_none() && writer.write_all_buf(&mut out).await.is_err() {
+        return Ok(());
+    }
+    loop {
+        progress.waits_for_client.store(true, Ordering::Relaxed);
+        let piece = body.piece().await?;
+        progress.waits_for_client.store(false, Ordering::Relaxed);
+        let last = piece.is_none();
+        match piece {
+            Some(piece) => encoder.stdin(&mut out, piece),
+            None => encoder.stdin_end(&mut out),
+        }
+        // What went wrong shows when the answer is read.
+        if writer.write_all_buf(&mut out).await.is_err() || last {
+            return Ok(());
+        }
+        progress.pieces.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+async fn download(
+    mut reader: ReadHalf<Stream>,
+    reply: &mut Reply,
+    timeout: Duration,
+    request_id: &HeaderValue,
+    progress: &Progress,
+) -> Result<(), FastCgiError> {
+    let mut decoder = ResponseDecoder::new(ID);
+    let mut heard = false;
+    loop {
+        let event = next_event(&mut reader, &mut decoder, timeout, progress).await?;
+        let event = event.map_err(|cause| {
+            let silent = !heard && decoder.buffer().is_empty() && is_end(&cause);
+            FastCgiError::Broken { silent, cause }
+        })?;
+        heard = true;
+        match event {
+            ResponseEvent::Stdout(piece) => reply.stdout(piece).await?,
+            ResponseEvent::Stderr(piece) => log(&piece, request_id),
+            ResponseEvent::End(EndRequest { protocol_status, .. }) => {
+                return match protocol_status {
+                    ProtocolStatus::RequestComplete => reply.check_complete(),
+                    ProtocolStatus::Overloaded => Err(FastCgiError::Overloaded),
+                    other => Err(FastCgiError::Refused(other)),
+                };
+            }
+            ResponseEvent::StdoutEnd | ResponseEvent::Values(_) | ResponseEvent::UnknownType(_) => {}
+        }
+    }
+}
+
+async fn next_event(
+    reader: &mut ReadHalf<Stream>,
+    decoder: &mut ResponseDecoder,
+    timeout: Duration,
+    progress: &Progress,
+) -> Result<Result<ResponseEvent, ReadError>, FastCgiError> {
+    loop {
+        let before = progress.pieces.load(Ordering::Relaxed);
+        match tokio::time::timeout(timeout, fcgi::response(reader, decoder)).await {
+            Ok(Ok(Some(event))) => return Ok(Ok(event)),
+            // After END_REQUEST nothing is read any more, so an end here is none.
+            Ok(Ok(None)) => {
+                let eof = ProtocolError::PrematureEof { stdout: 0, silent: false };
+                return Ok(Err(eof.into()));
+            }
+            Ok(Err(error)) => return Ok(Err(error)),
+            Err(_) => {
+                let uploading = progress.waits_for_client.load(Ordering::Relaxed)
+                    || progress.pieces.load(Ordering::Relaxed) != before;
+                if !uploading {
+                    return Err(FastCgiError::TimedOut(timeout));
+                }
+            }
+        }
+    }
+}
+
+/// A connection that closed, in whichever way.
+fn is_end(cause: &ReadError) -> bool {
+    match cause {
+        ReadError::Protocol(ProtocolError::PrematureEof { silent, .. }) => *silent,
+        ReadError::Io(error) => {
+            matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+        }
+        ReadError::Protocol(_) => false,
+    }
+}
+
+/// What PHP writes to its error log: a line each.
+fn log(piece: &Bytes, request_id: &HeaderValue) {
+    for line in piece.split(|byte| *byte == b'\n') {
+        let line = line.trim_ascii_end();
+        if !line.is_empty() {
+            tracing::warn!(?request_id, "{}", String::from_utf8_lossy(line).escape_debug());
+        }
+    }
+}
+
+impl InFlight {
+    pub(super) fn begin(metrics: &Arc<Metrics>) -> Self {
+        metrics.fastcgi_in_flight.inc();
+        Self(Arc::clone(metrics))
+    }
+
+    pub(super) fn failed(&self, error: &FastCgiError) {
+        self.0.fastcgi_error(error.reason());
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fastcgi_in_flight.dec();
+    }
+}

@@ -1,0 +1,94 @@
+//! A request to the application, over FastCGI.
+//!
+//! 1. [`RequestBody`]: streamed where its length is known, spooled where it is not.
+//! 2. [`params`]: the request as CGI parameters.
+//! 3. [`Upstream`]: a connection, at the next endpoint that takes one.
+//! 4. [`exchange`]: a task that sends the body and reads the response at the same time.
+//! 5. [`head`]: the response's head; its body is a [`RelayBody`].
+
+mod error;
+mod exchange;
+mod head;
+mod params;
+mod relay_body;
+mod reply;
+mod request_body;
+mod upstream;
+
+use std::time::Instant;
+
+use http::header::{CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
+use http::{Method, Response, StatusCode};
+
+pub use error::FastCgiError;
+pub use head::HeadError;
+pub use params::Place;
+pub use relay_body::{RelayBody, Truncated};
+pub use request_body::{BodyLimits, RequestBody, RequestBodyError};
+pub use upstream::Upstream;
+
+use self::exchange::{Call, InFlight};
+use self::head::Head;
+use crate::request::{ClientBody, Received};
+use crate::respond::Body;
+use crate::route::Script;
+use crate::site::Site;
+use crate::static_files::NOSNIFF;
+
+/// Runs `script` for `request` and gives its response once the head is there.
+pub async fn run(
+    site: &Site,
+    request: &Received,
+    body: ClientBody,
+    script: &Script,
+) -> Result<Response<Body>, FastCgiError> {
+    let mut body = RequestBody::receive(body, &site.body_limits).await?;
+    let params = params::params(request, script, body.length(), &site.place);
+    // A connection that broke before a single byte has come: the script has hardly run. Where a second run
+    // does no harm (RFC 9110, section 9.2.2) that is worth one.
+    let mut repeatable = body.is_none() && request.method.is_safe();
+    loop {
+        let started = Instant::now();
+        let in_flight = InFlight::begin(&site.metrics);
+        let stream = site.upstream.connect().await.inspect_err(|error| in_flight.failed(error))?;
+        let call = Call {
+            params: params.clone(),
+            body: std::mem::replace(&mut body, RequestBody::None),
+            bodiless: request.method == Method::HEAD,
+            timeout: site.config.fastcgi_timeout,
+            request_id: request.id.clone(),
+            in_flight,
+        };
+        match exchange::start(call, stream, &site.shutdown).await {
+            Ok((head, relay)) => {
+                site.metrics.fastcgi_seconds.observe(started.elapsed().as_secs_f64());
+                return Ok(response(&request.method, head, relay, site.router.profile.nosniff_php));
+            }
+            Err(error) if error.is_silent() && repeatable => {
+                tracing::debug!(request_id = ?request.id, %error, "trying once more");
+                repeatable = false;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn response(method: &Method, head: Head, relay: RelayBody, nosniff: bool) -> Response<Body> {
+    let bodiless = *method == Method::HEAD || has_no_body(head.status);
+    let body = if bodiless { Body::empty() } else { Body::relay(relay) };
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    if has_no_body(head.status) {
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    if nosniff {
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    }
+    response
+}
+
+/// RFC 9112, section 6.3.
+const fn has_no_body(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}

@@ -1,0 +1,163 @@
+//! The body of a request on its way to the application.
+//!
+//! PHP reads CONTENT_LENGTH bytes. Where the client has said the length, its bytes are passed on as they
+//! come. Where it has not (chunked), the whole body is taken in first: into memory up to [`IN_MEMORY`], then
+//! into a file without a name.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
+
+use crate::request::ClientBody;
+
+#[derive(Debug)]
+pub enum RequestBody {
+    None,
+    Streamed {
+        body: ClientBody,
+        length: u64,
+        /// How long the client may pause.
+        timeout: Duration,
+    },
+    Spooled(Spool),
+}
+
+/// A whole body.
+#[derive(Debug)]
+pub struct Spool {
+    length: u64,
+    /// Pieces in order, the last one first.
+    memory: Vec<Bytes>,
+    /// What comes before them.
+    file: Option<File>,
+}
+
+#[derive(Debug, Clone)]
+pub struct BodyLimits {
+    pub max: u64,
+    /// How long the client may pause.
+    pub timeout: Duration,
+    pub spool: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RequestBodyError {
+    #[error("the request's body is larger than {0} bytes")]
+    TooLarge(u64),
+    #[error("the client has sent nothing of its body for {0:?}")]
+    TimedOut(Duration),
+    #[error("the request's body cannot be read: {0}")]
+    Client(hyper::Error),
+    #[error("the request's body cannot be spooled: {0}")]
+    Spool(io::Error),
+}
+
+const IN_MEMORY: usize = 64 << 10;
+const PIECE: usize = 64 << 10;
+
+impl RequestBody {
+    /// What has come with the request; a chunked body is read to its end here.
+    pub async fn receive(mut body: ClientBody, limits: &BodyLimits) -> Result<Self, RequestBodyError> {
+        if let Some(length) = body.length() {
+            if length > limits.max {
+                return Err(RequestBodyError::TooLarge(limits.max));
+            }
+            return Ok(match length {
+                0 => Self::None,
+                length => Self::Streamed { body, length, timeout: limits.timeout },
+            });
+        }
+        let mut spool = Spool { length: 0, memory: Vec::new(), file: None };
+        let mut pending = BytesMut::new();
+        while let Some(piece) = next(&mut body, limits.timeout).await? {
+            spool.length += piece.len() as u64;
+            if spool.length > limits.max {
+                return Err(RequestBodyError::TooLarge(limits.max));
+            }
+            pending.extend_from_slice(&piece);
+            if pending.len() > IN_MEMORY {
+                spool.write(pending.split().freeze(), limits).await.map_err(RequestBodyError::Spool)?;
+            }
+        }
+        spool.memory.push(pending.freeze());
+        spool.rewind().await.map_err(RequestBodyError::Spool)?;
+        Ok(Self::Spooled(spool))
+    }
+
+    pub const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    pub const fn length(&self) -> Option<u64> {
+        match self {
+            Self::None => None,
+            Self::Streamed { length, .. } => Some(*length),
+            Self::Spooled(spool) => Some(spool.length),
+        }
+    }
+
+    /// The next piece, never empty; `None` at the end.
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, RequestBodyError> {
+        match self {
+            Self::None => Ok(None),
+            Self::Streamed { body, timeout, .. } => next(body, *timeout).await,
+            Self::Spooled(spool) => spool.piece().await.map_err(RequestBodyError::Spool),
+        }
+    }
+}
+
+async fn next(body: &mut ClientBody, timeout: Duration) -> Result<Option<Bytes>, RequestBodyError> {
+    loop {
+        let frame = tokio::time::timeout(timeout, body.frame())
+            .await
+            .map_err(|_| RequestBodyError::TimedOut(timeout))?;
+        let Some(frame) = frame else { return Ok(None) };
+        // Trailers are of no use to PHP.
+        if let Ok(data) = frame.map_err(RequestBodyError::Client)?.into_data()
+            && !data.is_empty()
+        {
+            return Ok(Some(data));
+        }
+    }
+}
+
+impl Spool {
+    async fn write(&mut self, mut piece: Bytes, limits: &BodyLimits) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(unnamed_file(limits.spool.clone()).await?),
+        };
+        file.write_all_buf(&mut piece).await
+    }
+
+    async fn rewind(&mut self) -> io::Result<()> {
+        if let Some(file) = &mut self.file {
+            file.flush().await?;
+            file.rewind().await?;
+        }
+        Ok(())
+    }
+
+    async fn piece(&mut self) -> io::Result<Option<Bytes>> {
+        if let Some(file) = &mut self.file {
+            let mut piece = BytesMut::with_capacity(PIECE);
+            if file.read_buf(&mut piece).await? > 0 {
+                return Ok(Some(piece.freeze()));
+            }
+            self.file = None;
+        }
+        Ok(self.memory.pop().filter(|piece| !piece.is_empty()))
+    }
+}
+
+/// It has no name, so nothing of it outlives us.
+async fn unnamed_file(folder: PathBuf) -> io::Result<File> {
+    let file = tokio::task::spawn_blocking(move || tempfile::tempfile_in(folder))
+        .await
+        .map_err(io::Error::other)??;
+    Ok(File::from_std(file))
+}

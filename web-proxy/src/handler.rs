@@ -1,0 +1,75 @@
+//! The life of one request, top to bottom.
+//!
+//! 1. Understand it, or refuse it ([`crate::request`]).
+//! 2. Find what answers it ([`crate::route`]).
+//! 3. Send the file ([`crate::static_files`]), or run the script ([`crate::fastcgi`]).
+//! 4. Or say what is wrong ([`crate::error`]).
+//! 5. Note it when its response is over ([`crate::respond`]).
+
+use std::sync::Arc;
+
+use common::http::access_log::Entry;
+use common::http::forwarded::Scheme;
+use common::listener::Peer;
+use http::{Request, Response, request};
+use hyper::body::Incoming;
+
+use crate::error::{self, Failure};
+use crate::fastcgi;
+use crate::request::{ClientBody, Received};
+use crate::respond::{Body, Kind, Record};
+use crate::route::Route;
+use crate::site::Site;
+use crate::static_files;
+
+pub async fn handle(
+    site: Arc<Site>,
+    peer: Peer,
+    scheme: Scheme,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let body = ClientBody::new(body, &site.shutdown);
+    let mut record = Record::begin(&site.metrics, &site.access_log, entry(&site, &peer, &head));
+    let (kind, response) = match Received::of(head, peer, scheme, &site.config.trusted_proxies) {
+        Ok(request) => {
+            record.identify(request.client.ip, &request.id);
+            answer(&site, &request, body).await.unwrap_or_else(|failure| failed(&request, &failure))
+        }
+        Err(refusal) => error::answer(&refusal.into()),
+    };
+    record.answered(kind, response.status());
+    response.map(|body| body.recorded(record))
+}
+
+async fn answer(
+    site: &Site,
+    request: &Received,
+    body: ClientBody,
+) -> Result<(Kind, Response<Body>), Failure> {
+    match site.router.route(&request.path).await? {
+        Route::File(file) => {
+            let expires = site.router.profile.expires;
+            Ok((Kind::Static, static_files::serve(&request.method, &request.headers, file, expires)?))
+        }
+        Route::Script(script) => Ok((Kind::Php, fastcgi::run(site, request, body, &script).await?)),
+        Route::Redirect(target) => Ok((Kind::Static, error::redirect(&target, request.uri.query()))),
+    }
+}
+
+fn failed(request: &Received, failure: &Failure) -> (Kind, Response<Body>) {
+    let (kind, response) = error::answer(failure);
+    let status = response.status().as_u16();
+    let (request_id, target) = (&request.id, request.target());
+    if status >= 500 {
+        tracing::warn!(?request_id, status, target, %failure, "cannot answer");
+    } else {
+        tracing::debug!(?request_id, status, target, %failure, "not answered");
+    }
+    (kind, response)
+}
+
+fn entry(site: &Site, peer: &Peer, head: &request::Parts) -> Option<Entry> {
+    let is_logged = site.access_log.is_enabled();
+    is_logged.then(|| Entry::of_request(peer.ip(), &head.method, &head.uri, head.version, &head.headers))
+}

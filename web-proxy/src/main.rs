@@ -1,0 +1,51 @@
+//! Arguments → configuration → telemetry → bind → run → drain.
+
+use std::process::ExitCode;
+
+use common::admin::healthcheck;
+use common::config::{self, Loaded, Verb};
+use common::shutdown::{Drained, Shutdown};
+use common::telemetry;
+use web_proxy::Config;
+use web_proxy::config::Options;
+
+fn main() -> ExitCode {
+    let Loaded { options, rendered } = match config::load::<Options>("WEB_PROXY", std::env::args_os()) {
+        Ok(loaded) => loaded,
+        Err(error) => return error.report("web-proxy"),
+    };
+    let (verb, log) = (options.verb, options.log.clone());
+    let config = match Config::resolve(options) {
+        Ok(config) => config,
+        Err(error) => return error.report("web-proxy"),
+    };
+    let outcome = match verb {
+        Verb::Check => {
+            print!("{rendered}");
+            return ExitCode::SUCCESS;
+        }
+        Verb::Healthcheck => block_on(async { Ok(healthcheck(&config.admin).await?) }),
+        Verb::Serve => telemetry::init(&log).map_err(Into::into).and_then(|()| block_on(serve(config))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("web-proxy: {error}");
+            // 1 for a service that is not well, 2 for one that cannot be started as it is told.
+            ExitCode::from(if verb == Verb::Healthcheck { 1 } else { 2 })
+        }
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let shutdown = Shutdown::on_signals(config.grace, config.drain_delay)?;
+    web_proxy::run(config, shutdown.clone()).await?;
+    if let Drained::Forced { tasks } = shutdown.finish().await {
+        tracing::warn!(tasks, "ended with work unfinished");
+    }
+    Ok(())
+}
+
+fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}

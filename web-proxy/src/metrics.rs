@@ -1,0 +1,99 @@
+//! The service's metrics, under the prefix `web_proxy_`.
+
+use std::sync::atomic::AtomicI64;
+
+use common::telemetry::{Registry, latency_buckets};
+use http::StatusCode;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+
+use crate::respond::Kind;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: &'static str,
+    status: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Debug)]
+pub struct Metrics {
+    requests: Family<RequestLabels, Counter>,
+    pub in_flight: Gauge<i64, AtomicI64>,
+    pub connections: Gauge<i64, AtomicI64>,
+    pub sent_bytes: Counter,
+    /// Responses cut off after their head.
+    pub broken: Counter,
+    pub fastcgi_in_flight: Gauge<i64, AtomicI64>,
+    fastcgi_errors: Family<Reason, Counter>,
+    /// From the connection's being wanted to the response's head.
+    pub fastcgi_seconds: Histogram,
+}
+
+impl Metrics {
+    pub fn register(registry: &mut Registry) -> Self {
+        let registry = registry.sub_registry_with_prefix("web_proxy");
+        let metrics = Self {
+            requests: Family::default(),
+            in_flight: Gauge::default(),
+            connections: Gauge::default(),
+            sent_bytes: Counter::default(),
+            broken: Counter::default(),
+            fastcgi_in_flight: Gauge::default(),
+            fastcgi_errors: Family::default(),
+            fastcgi_seconds: Histogram::new(latency_buckets()),
+        };
+        registry.register(
+            "requests",
+            "Requests by what answered them and class of status; aborted: the client went before",
+            metrics.requests.clone(),
+        );
+        registry.register(
+            "requests_in_flight",
+            "Requests that are being answered",
+            metrics.in_flight.clone(),
+        );
+        registry.register("connections", "Client connections open", metrics.connections.clone());
+        registry.register("sent_bytes", "Bytes of response bodies", metrics.sent_bytes.clone());
+        registry.register("broken", "Responses cut off after their head", metrics.broken.clone());
+        registry.register(
+            "fastcgi_in_flight",
+            "Requests that the application has not ended",
+            metrics.fastcgi_in_flight.clone(),
+        );
+        registry.register(
+            "fastcgi_errors",
+            "Requests that the application did not answer, or not to the end",
+            metrics.fastcgi_errors.clone(),
+        );
+        registry.register(
+            "fastcgi_seconds",
+            "Time to the application's head",
+            metrics.fastcgi_seconds.clone(),
+        );
+        metrics
+    }
+
+    pub fn request(&self, kind: Kind, status: Option<StatusCode>) {
+        let status = match status.map(|status| status.as_u16() / 100) {
+            None => "aborted",
+            Some(1) => "1xx",
+            Some(2) => "2xx",
+            Some(3) => "3xx",
+            Some(4) => "4xx",
+            Some(_) => "5xx",
+        };
+        self.requests.get_or_create(&RequestLabels { route: kind.as_str(), status }).inc();
+    }
+
+    pub fn fastcgi_error(&self, reason: &'static str) {
+        self.fastcgi_errors.get_or_create(&Reason { reason }).inc();
+    }
+}

@@ -1,0 +1,189 @@
+//! A request as it is understood here: who asks, for which host and path.
+
+mod body;
+
+use common::http::forwarded::{
+    Client, FORWARDED, Scheme, TrustedProxies, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT,
+    X_FORWARDED_PROTO,
+};
+use common::http::request_id;
+use common::listener::Peer;
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use http::uri::Authority;
+use http::{Method, Uri, Version, request};
+
+pub use body::ClientBody;
+
+use crate::route::path::{PathError, UrlPath};
+
+#[derive(Debug)]
+pub struct Received {
+    pub method: Method,
+    /// The path and query as the client sent them.
+    pub uri: Uri,
+    pub version: Version,
+    /// Without what an untrusted client said in a proxy's name.
+    pub headers: HeaderMap,
+    pub path: UrlPath,
+    pub host: Option<Authority>,
+    pub client: Client,
+    pub peer: Peer,
+    pub id: HeaderValue,
+}
+
+/// Why a request is not understood or not wanted, whatever it asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No Host, more than one, or one that is no host (RFC 9112, section 3.2).
+    #[error("the request does not name exactly one valid host")]
+    Host,
+    /// CONNECT and TRACE: nobody needs them of a site.
+    #[error("the method is not served")]
+    Method,
+    /// `OPTIONS *`: asks for nothing in particular.
+    #[error("the server as a whole")]
+    ServerOptions,
+    #[error("the path holds {0}")]
+    Path(#[from] PathError),
+}
+
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+impl Received {
+    pub fn of(
+        head: request::Parts,
+        peer: Peer,
+        scheme: Scheme,
+        trusted: &TrustedProxies,
+    ) -> Result<Self, Refusal> {
+        let request::Parts { method, uri, version, mut headers, .. } = head;
+        if matches!(method, Method::CONNECT | Method::TRACE) {
+            return Err(Refusal::Method);
+        }
+        let client = Client::of(&headers, &peer, scheme, trusted);
+        let host = host(&uri, version, &headers)?;
+        let id = request_id::of(&headers, client.trusted);
+        if uri.path() == "*" && method == Method::OPTIONS {
+            return Err(Refusal::ServerOptions);
+        }
+        let path = UrlPath::parse(uri.path())?;
+        if !client.trusted {
+            let told = [
+                X_FORWARDED_FOR,
+                X_FORWARDED_PROTO,
+                X_FORWARDED_HOST,
+                X_FORWARDED_PORT,
+                FORWARDED,
+                X_REAL_IP,
+            ];
+            for name in told {
+                headers.remove(name);
+            }
+        }
+        headers.insert(request_id::X_REQUEST_ID, id.clone());
+        Ok(Self { method, uri, version, headers, path, host, client, peer, id })
+    }
+
+    /// The path and the query as they were sent, in origin form (RFC 9112, section 3.2.1).
+    pub fn target(&self) -> &str {
+        self.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str)
+    }
+
+    /// The port that the client has used.
+    pub fn port(&self) -> u16 {
+        let named = self.host.as_ref().and_then(Authority::port_u16);
+        self.client.server_port.or(named).unwrap_or(self.client.scheme.default_port())
+    }
+}
+
+/// An absolute URI's host wins over the Host field (RFC 9112, section 3.2.2). HTTP/1.0 may have none.
+fn host(uri: &Uri, version: Version, headers: &HeaderMap) -> Result<Option<Authority>, Refusal> {
+    let mut fields = headers.get_all(HOST).iter();
+    let field = fields.next();
+    if fields.next().is_some() {
+        return Err(Refusal::Host);
+    }
+    let text = match (uri.authority(), field) {
+        (Some(authority), _) => authority.as_str(),
+        (None, Some(field)) => field.to_str().map_err(|_| Refusal::Host)?.trim(),
+        (None, None) if version < Version::HTTP_11 => return Ok(None),
+        (None, None) => return Err(Refusal::Host),
+    };
+    // It goes into redirects and links that PHP makes, so only what a host can be is let through.
+    let plausible = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte));
+    let authority = text.parse::<Authority>().ok().filter(|_| plausible).ok_or(Refusal::Host)?;
+    let after = text.get(authority.host().len()..).unwrap_or_default();
+    let port_is_sound = after.is_empty() || authority.port_u16().is_some();
+    if authority.host().is_empty() || !port_is_sound {
+        return Err(Refusal::Host);
+    }
+    Ok(Some(authority))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use http::Request;
+
+    use super::*;
+
+    fn received(
+        method: &str,
+        uri: &str,
+        fields: &[(&'static str, &str)],
+        peer: &str,
+    ) -> Result<Received, Refusal> {
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let peer = Peer::Tcp { client: peer.parse().unwrap(), local: "10.0.0.1:80".parse().unwrap() };
+        let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        Received::of(request.body(()).unwrap().into_parts().0, peer, Scheme::Http, &trusted)
+    }
+
+    #[test]
+    fn hosts() {
+        let host = |uri: &str, fields: &[(&'static str, &str)]| {
+            received("GET", uri, fields, "192.0.2.1:9").map(|request| {
+                (request.host.as_ref().map(ToString::to_string).unwrap_or_default(), request.port())
+            })
+        };
+        assert_eq!(host("/", &[("host", "Site.example")]), Ok(("Site.example".into(), 80)));
+        assert_eq!(host("/", &[("host", "site.example:8080")]), Ok(("site.example:8080".into(), 8080)));
+        assert_eq!(host("/", &[("host", "[::1]:81")]), Ok(("[::1]:81".into(), 81)));
+        assert_eq!(host("http://a.example/x", &[("host", "b.example")]), Ok(("a.example".into(), 80)));
+        for bad in ["", "a b", "a/b", "user@host", "a:99999", "a:x", "a\"b", "[::1", "a,b"] {
+            assert_eq!(host("/", &[("host", bad)]), Err(Refusal::Host), "{bad}");
+        }
+        assert_eq!(host("/", &[]), Err(Refusal::Host));
+        assert_eq!(host("/", &[("host", "a"), ("host", "a")]), Err(Refusal::Host));
+    }
+
+    #[test]
+    fn refusals() {
+        let refusal = |method, uri| received(method, uri, &[("host", "a")], "192.0.2.1:9").unwrap_err();
+        assert_eq!(refusal("TRACE", "/"), Refusal::Method);
+        assert_eq!(refusal("OPTIONS", "*"), Refusal::ServerOptions);
+        assert_eq!(refusal("GET", "/%00"), Refusal::Path(PathError::Nul));
+        assert_eq!(refusal("GET", "*"), Refusal::Path(PathError::NotAbsolute));
+    }
+
+    #[test]
+    fn what_proxies_say_counts_only_from_trusted_ones() {
+        let told = [
+            ("host", "site.example"),
+            ("x-forwarded-for", "198.51.100.7"),
+            ("x-forwarded-proto", "https"),
+            ("x-request-id", "abc"),
+        ];
+        let stranger = received("GET", "/", &told, "192.0.2.1:9").unwrap();
+        assert_eq!((stranger.client.ip.to_string().as_str(), stranger.port()), ("192.0.2.1", 80));
+        assert!(!stranger.headers.contains_key("x-forwarded-for"));
+        assert_ne!(stranger.id, "abc");
+        let proxy = received("GET", "/", &told, "10.0.0.2:9").unwrap();
+        assert_eq!((proxy.client.ip.to_string().as_str(), proxy.port()), ("198.51.100.7", 443));
+        assert_eq!(proxy.headers["x-forwarded-for"], "198.51.100.7");
+        assert_eq!(proxy.id, "abc");
+    }
+}

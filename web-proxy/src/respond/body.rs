@@ -1,0 +1,107 @@
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use super::Record;
+use crate::fastcgi::{RelayBody, Truncated};
+use crate::static_files::{FileBody, FileBodyError};
+
+/// The body of a response. An error breaks the connection, so that the client sees the failure.
+#[derive(Debug)]
+pub struct Body {
+    source: Source,
+    /// Written when this body is over or given up.
+    record: Option<Box<Record>>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Empty,
+    Page(Bytes),
+    File(FileBody),
+    Relay(RelayBody),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    #[error(transparent)]
+    File(#[from] FileBodyError),
+    #[error(transparent)]
+    Truncated(#[from] Truncated),
+}
+
+impl Body {
+    pub const fn empty() -> Self {
+        Self::from_source(Source::Empty)
+    }
+
+    pub const fn page(page: Bytes) -> Self {
+        Self::from_source(Source::Page(page))
+    }
+
+    pub const fn file(body: FileBody) -> Self {
+        Self::from_source(Source::File(body))
+    }
+
+    pub const fn relay(body: RelayBody) -> Self {
+        Self::from_source(Source::Relay(body))
+    }
+
+    const fn from_source(source: Source) -> Self {
+        Self { source, record: None }
+    }
+
+    /// Notes the request when this body is over.
+    #[must_use]
+    pub fn recorded(mut self, record: Record) -> Self {
+        self.record = Some(Box::new(record));
+        self
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let piece = match &mut self.source {
+            Source::Empty => None,
+            Source::Page(page) => {
+                let page = std::mem::take(page);
+                self.source = Source::Empty;
+                (!page.is_empty()).then_some(Ok(page))
+            }
+            Source::File(body) => ready!(body.poll_piece(cx)).map(|piece| piece.map_err(BodyError::from)),
+            Source::Relay(body) => ready!(body.poll_piece(cx)).map(|piece| piece.map_err(BodyError::from)),
+        };
+        match (&piece, &mut self.record) {
+            (Some(Ok(piece)), Some(record)) => record.sent(piece.len()),
+            (Some(Err(error)), Some(record)) => record.broken(error),
+            _ => {}
+        }
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Empty => true,
+            Source::Page(page) => page.is_empty(),
+            Source::File(body) => body.left() == 0,
+            Source::Relay(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Page(page) => SizeHint::with_exact(page.len() as u64),
+            Source::File(body) => SizeHint::with_exact(body.left()),
+            Source::Relay(_) => SizeHint::default(),
+        }
+    }
+}

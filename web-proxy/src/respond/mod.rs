@@ -1,0 +1,7 @@
+//! What goes back to the client, and what is noted about it.
+
+mod body;
+mod record;
+
+pub use body::{Body, BodyError};
+pub use record::{Kind, Record};

@@ -1,0 +1,198 @@
+//! Patterns of paths and names, as people write them.
+//!
+//! `*` is any run of bytes without a slash, `**` any run at all, `?` one byte that is no slash, and
+//! `{a,b}` either of its alternatives. Bytes are compared exactly. Time grows with the length of the text
+//! times that of the pattern, whatever a client sends: there is no backtracking.
+
+/// One or more alternatives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern(Vec<Glob>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    #[error("a brace without its partner, or one within another")]
+    Braces,
+    #[error("an alternative of more than {MAX_ITEMS} characters")]
+    TooLong,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Glob {
+    Exact(Vec<u8>),
+    /// `text**`
+    Prefix(Vec<u8>),
+    /// `**text`
+    Suffix(Vec<u8>),
+    /// `*text`
+    SuffixOfName(Vec<u8>),
+    General(Vec<Item>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Item {
+    Byte(u8),
+    /// `?`
+    One,
+    /// `*`
+    Run,
+    /// `**`
+    Deep,
+}
+
+/// The states of a match are the bits of a `u128`, one more than there are items.
+const MAX_ITEMS: usize = 127;
+
+impl Pattern {
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        let globs = alternatives(text.as_bytes())?;
+        Ok(Self(globs.iter().map(|glob| Glob::compile(glob)).collect::<Result<_, _>>()?))
+    }
+
+    pub fn matches(&self, text: &[u8]) -> bool {
+        self.0.iter().any(|glob| glob.matches(text))
+    }
+}
+
+/// The pattern with each of its alternatives written out.
+fn alternatives(pattern: &[u8]) -> Result<Vec<Vec<u8>>, PatternError> {
+    let Some(open) = memchr::memchr2(b'{', b'}', pattern) else { return Ok(vec![pattern.to_vec()]) };
+    let (before, rest) = pattern.split_at(open);
+    let close = memchr::memchr(b'}', rest).filter(|_| rest.starts_with(b"{")).ok_or(PatternError::Braces)?;
+    let (inside, after) = (&rest[1..close], &rest[close + 1..]);
+    if inside.contains(&b'{') {
+        return Err(PatternError::Braces);
+    }
+    let after = alternatives(after)?;
+    let inside: Vec<&[u8]> = inside.split(|byte| *byte == b',').collect();
+    Ok(inside.iter().flat_map(|choice| after.iter().map(|rest| [before, choice, rest].concat())).collect())
+}
+
+impl Glob {
+    fn compile(text: &[u8]) -> Result<Self, PatternError> {
+        let mut items = Vec::with_capacity(text.len());
+        for byte in text {
+            match (byte, items.last_mut()) {
+                (b'*', Some(last @ Item::Run)) => *last = Item::Deep,
+                (b'*', Some(Item::Deep)) => {}
+                (b'*', _) => items.push(Item::Run),
+                (b'?', _) => items.push(Item::One),
+                (byte, _) => items.push(Item::Byte(*byte)),
+            }
+        }
+        if items.len() > MAX_ITEMS {
+            return Err(PatternError::TooLong);
+        }
+        Ok(match items.as_slice() {
+            all if literal(all).is_some() => Self::Exact(text.to_vec()),
+            [text @ .., Item::Deep] if literal(text).is_some() => {
+                Self::Prefix(literal(text).unwrap_or_default())
+            }
+            [Item::Deep, text @ ..] if literal(text).is_some() => {
+                Self::Suffix(literal(text).unwrap_or_default())
+            }
+            [Item::Run, text @ ..] if literal(text).is_some() => {
+                Self::SuffixOfName(literal(text).unwrap_or_default())
+            }
+            _ => Self::General(items),
+        })
+    }
+
+    fn matches(&self, text: &[u8]) -> bool {
+        match self {
+            Self::Exact(exact) => text == exact,
+            Self::Prefix(prefix) => text.starts_with(prefix),
+            Self::Suffix(suffix) => text.ends_with(suffix),
+            Self::SuffixOfName(suffix) => {
+                text.strip_suffix(&suffix[..]).is_some_and(|rest| !rest.contains(&b'/'))
+            }
+            Self::General(items) => simulate(items, text),
+        }
+    }
+}
+
+fn literal(items: &[Item]) -> Option<Vec<u8>> {
+    items.iter().map(|item| if let Item::Byte(byte) = item { Some(*byte) } else { None }).collect()
+}
+
+/// Bit `i` of the states: the first `i` items have matched what was read so far.
+fn simulate(items: &[Item], text: &[u8]) -> bool {
+    let skip_empty = |mut states: u128| {
+        for (at, item) in items.iter().enumerate() {
+            if matches!(item, Item::Run | Item::Deep) && states >> at & 1 == 1 {
+                states |= 1 << (at + 1);
+            }
+        }
+        states
+    };
+    let mut states = skip_empty(1);
+    for byte in text {
+        let mut next = 0;
+        let mut left = states;
+        while left != 0 {
+            let at = left.trailing_zeros() as usize;
+            left &= left - 1;
+            next |= match items.get(at) {
+                Some(Item::Byte(wanted)) if wanted == byte => 1 << (at + 1),
+                Some(Item::One) if *byte != b'/' => 1 << (at + 1),
+                Some(Item::Run) if *byte != b'/' => 1 << at,
+                Some(Item::Deep) => 1 << at,
+                _ => 0,
+            };
+        }
+        if next == 0 {
+            return false;
+        }
+        states = skip_empty(next);
+    }
+    states >> items.len() & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn matching() {
+        let cases: [(&str, &[&str], &[&str]); 12] = [
+            ("abc", &["abc"], &["", "ab", "abcd", "xabc"]),
+            ("*.yml", &["a.yml", ".yml"], &["a/b.yml", "a.ymlx"]),
+            ("*.{yml,inc}{,~,.bak}", &["a.yml", "a.inc~", "a.inc.bak"], &["a.bak", "a.yml.sav"]),
+            ("*.{*sql}", &["a.sql", "a.mysql", "a.b.sql", "a.x-sql"], &["asql", "sql"]),
+            ("/core/*.php", &["/core/a.php", "/core/.php"], &["/core/a/b.php", "/core/a.php/"]),
+            ("/core/**.php", &["/core/a.php", "/core/a/b.php"], &["/core.php"]),
+            ("/.**", &["/.git", "/.git/config"], &["/a/.git"]),
+            ("/?**/.**", &["/a/.git", "/a/b/.c/d"], &["/.git", "/a/b", "//.a"]),
+            ("**/x/**", &["/x/", "/a/x/b"], &["/ax/b", "/x"]),
+            ("**", &["", "/", "/a/b"], &[]),
+            ("a?c", &["abc"], &["ac", "a/c", "abbc"]),
+            ("/a/*/b/*", &["/a/1/b/2", "/a//b/"], &["/a/1/2/b/3", "/a/1/b/2/3"]),
+        ];
+        for (pattern, yes, no) in cases {
+            let compiled = Pattern::parse(pattern).unwrap();
+            for text in yes {
+                assert!(compiled.matches(text.as_bytes()), "{pattern} {text}");
+            }
+            for text in no {
+                assert!(!compiled.matches(text.as_bytes()), "{pattern} {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn malformed() {
+        for pattern in ["{a", "a}", "{a,{b}}", "}{"] {
+            assert_eq!(Pattern::parse(pattern), Err(PatternError::Braces), "{pattern}");
+        }
+        assert_eq!(Pattern::parse(&"?".repeat(128)), Err(PatternError::TooLong));
+    }
+
+    #[test]
+    fn a_long_path_costs_no_more_than_its_length() {
+        let pattern = Pattern::parse("/?**/**.php/**").unwrap();
+        let text = format!("/a{}", "/a.ph".repeat(200_000));
+        let before = std::time::Instant::now();
+        assert!(!pattern.matches(text.as_bytes()));
+        assert!(before.elapsed().as_secs() < 5, "{:?}", before.elapsed());
+    }
+}

@@ -1,0 +1,142 @@
+//! Binding, accepting, and HTTP/1.1 on each connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::discovery::discover;
+use common::http::access_log::AccessLog;
+use common::http::forwarded::Scheme;
+use common::listener::{Accepted, Bound, Listener};
+use common::net::WriteDeadline;
+use common::shutdown::Shutdown;
+use common::telemetry::Registry;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use crate::admin::ProxyPages;
+use crate::config::Config;
+use crate::docroot::Docroot;
+use crate::error::Error;
+use crate::fastcgi::{BodyLimits, Place, Upstream};
+use crate::handler::handle;
+use crate::metrics::Metrics;
+use crate::route::Router;
+use crate::site::Site;
+
+/// A proxy that is bound to its addresses and not yet serving.
+#[derive(Debug)]
+pub struct Service {
+    site: Arc<Site>,
+    listeners: Vec<Listener>,
+}
+
+/// Header fields of one request; hyper's own limit is 100.
+const MAX_HEADERS: usize = 256;
+/// How long a client may take no byte of a response.
+const SEND_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Opens the docroot and the access log, binds the listeners, and begins to follow the application's addresses.
+pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) -> Result<Service, Error> {
+    let docroot = Docroot::open(&config.docroot, config.follow_symlinks)
+        .map_err(|cause| Error::Docroot { path: config.docroot.display().to_string(), cause })?;
+    let profile = config.preset.profile()?;
+    let mut listeners = Vec::with_capacity(config.listen.len());
+    for address in &config.listen {
+        listeners.push(Listener::bind(address, &config.listening).await?);
+    }
+    let access_log = AccessLog::open(&config.access_log)
+        .map_err(|cause| Error::AccessLog { destination: config.access_log.to_string(), cause })?;
+    let endpoints = discover(config.fastcgi.clone(), &config.discovery, shutdown)?;
+    let root = config.script_root.clone().unwrap_or_else(|| docroot.path().to_owned());
+    let site = Site {
+        place: Place { root, server_name: config.server_name.clone() },
+        router: Router {
+            docroot: Arc::new(docroot),
+            profile,
+            index: config.index.clone(),
+            front_controller: config.front_controller.clone(),
+        },
+        body_limits: BodyLimits {
+            max: config.max_body,
+            timeout: config.client_timeout,
+            spool: config.spool.clone(),
+        },
+        upstream: Upstream::new(endpoints, config.connect_timeout),
+        metrics: Arc::new(Metrics::register(registry)),
+        access_log,
+        shutdown: shutdown.clone(),
+        config,
+    };
+    Ok(Service { site: Arc::new(site), listeners })
+}
+
+impl Service {
+    /// The addresses that were bound, in the order of the configuration.
+    pub fn bound(&self) -> Vec<Bound> {
+        self.listeners.iter().map(|listener| listener.local().clone()).collect()
+    }
+
+    pub fn pages(&self) -> Arc<ProxyPages> {
+        Arc::new(ProxyPages(Arc::clone(&self.site)))
+    }
+
+    /// Accepts until the drain begins; connections are the shutdown's work in flight.
+    pub async fn run(self) {
+        let shutdown = self.site.shutdown.clone();
+        for listener in self.listeners {
+            let site = Arc::clone(&self.site);
+            shutdown.spawn_until_drain(async move {
+                loop {
+                    let accepted = listener.accept().await;
+                    site.shutdown.spawn(connection(Arc::clone(&site), accepted));
+                }
+            });
+        }
+        shutdown.draining().await;
+    }
+}
+
+async fn connection(site: Arc<Site>, accepted: Accepted) {
+    let (stream, peer, permit) = match accepted.identify().await {
+        Ok(identified) => identified,
+        Err(error) => return tracing::debug!(%error, "connection refused"),
+    };
+    site.metrics.connections.inc();
+    let open = Open(Arc::clone(&site));
+    let service = service_fn({
+        let site = Arc::clone(&site);
+        move |request| {
+            let site = Arc::clone(&site);
+            async move { Ok::<_, std::convert::Infallible>(handle(site, peer, Scheme::Http, request).await) }
+        }
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(site.config.client_timeout)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(site.config.max_head)
+        .pipeline_flush(true)
+        .serve_connection(TokioIo::new(WriteDeadline::new(stream, SEND_TIMEOUT)), service);
+    let mut serving = std::pin::pin!(serving);
+    let served = tokio::select! {
+        served = serving.as_mut() => served,
+        () = site.shutdown.draining() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "connection");
+    }
+    drop((open, permit));
+}
+
+/// Counts a connection for as long as it is open.
+struct Open(Arc<Site>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.metrics.connections.dec();
+    }
+}

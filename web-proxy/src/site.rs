@@ -1,0 +1,23 @@
+//! What all requests share.
+
+use std::sync::Arc;
+
+use common::http::access_log::AccessLog;
+use common::shutdown::Shutdown;
+
+use crate::config::Config;
+use crate::fastcgi::{BodyLimits, Place, Upstream};
+use crate::metrics::Metrics;
+use crate::route::Router;
+
+#[derive(Debug)]
+pub struct Site {
+    pub config: Config,
+    pub router: Router,
+    pub body_limits: BodyLimits,
+    pub place: Place,
+    pub upstream: Upstream,
+    pub metrics: Arc<Metrics>,
+    pub access_log: AccessLog,
+    pub shutdown: Shutdown,
+}
