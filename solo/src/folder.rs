@@ -36,6 +36,13 @@ pub fn data(folder: &Path, kept: Option<&Path>, account: Account) -> io::Result<
     Ok(data)
 }
 
+/// Where web-proxy keeps bodies until they are complete.
+pub fn spool(folder: &Path) -> io::Result<PathBuf> {
+    let spool = folder.join("spool");
+    std::fs::create_dir(&spool)?;
+    Ok(spool)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]

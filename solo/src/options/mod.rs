@@ -18,8 +18,8 @@ pub use passed::{Passed, Service};
 #[derive(Debug, Parser)]
 #[command(name = "solo", version)]
 pub struct Options {
-    /// The folder with the site's index.php, or the project around it. `check` before it only validates,
-    /// `healthcheck` asks a running one.
+    /// The folder with the site's index.php, or the project around it; by default the current one.
+    /// `check` in front of it only validates, `healthcheck` asks the running one.
     #[arg(value_name = "DOCROOT", num_args = 0..=2)]
     words: Vec<String>,
     /// A TOML file with any of these options as keys.
@@ -35,8 +35,8 @@ pub struct Options {
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = ["auto", "none", "drupal", "wordpress"])]
     pub preset: String,
     /// PHP workers; each is one request at a time.
-    #[arg(long, value_name = "N", default_value = "12", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub workers: u32,
+    #[arg(long, alias = "workers", value_name = "N", default_value = "12", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub workers_per_upstream: u32,
     /// The PHP-FPM program, instead of the newest one that is installed.
     #[arg(long, value_name = "FILE")]
     pub php_fpm: Option<PathBuf>,
@@ -52,10 +52,57 @@ pub struct Options {
     pub shutdown: ShutdownOptions,
     #[command(flatten)]
     pub log: LogOptions,
+    #[command(flatten)]
+    pub edge: Passed<Edge>,
+    #[command(flatten)]
+    pub web: Passed<Web>,
+    #[command(flatten)]
+    pub gateway: Passed<Gateway>,
 }
 
-/// What `./up` serves when nothing is named: this project's own site.
-const OWN_SITE: &str = "site/web";
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edge;
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Web;
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway;
+
+impl Service for Edge {
+    type Options = edge_cache::config::Options;
+    const KEPT: &'static [&'static str] = &["config", "listen", "admin", "origin", "preset"];
+}
+
+impl Service for Web {
+    type Options = web_proxy::config::Options;
+    // Whoever reaches its socket in our private folder is edge-cache, whose log says everything.
+    const KEPT: &'static [&'static str] = &[
+        "config",
+        "listen",
+        "admin",
+        "docroot",
+        "fastcgi",
+        "preset",
+        "trusted-proxies",
+        "proxy-protocol",
+        "reuse-port",
+        "access-log",
+        "spool",
+    ];
+}
+
+impl Service for Gateway {
+    type Options = fpm_gateway::config::Options;
+    const KEPT: &'static [&'static str] = &[
+        "config",
+        "listen",
+        "admin",
+        "upstream",
+        "workers-per-upstream",
+        "proxy-protocol",
+        "reuse-port",
+        "access-log",
+    ];
+}
 
 impl Options {
     /// What to do, and with which folder.
@@ -70,6 +117,44 @@ impl Options {
             },
             _ => return Err("expected one folder".into()),
         };
-        Ok((verb, folder.map_or_else(|| OWN_SITE.into(), PathBuf::from)))
+        Ok((verb, folder.map_or_else(|| ".".into(), PathBuf::from)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn words(words: &[&str]) -> Result<(Verb, PathBuf), String> {
+        Options::try_parse_from(std::iter::once(&"solo").chain(words)).unwrap().words()
+    }
+
+    #[test]
+    fn the_schema_is_sound() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn a_folder_and_a_verb_in_front_of_it() {
+        assert_eq!(words(&[]), Ok((Verb::Serve, ".".into())));
+        assert_eq!(words(&["site/web"]), Ok((Verb::Serve, "site/web".into())));
+        assert_eq!(words(&["check"]), Ok((Verb::Check, ".".into())));
+        assert_eq!(words(&["check", "web"]), Ok((Verb::Check, "web".into())));
+        assert_eq!(words(&["./check"]), Ok((Verb::Serve, "./check".into())));
+        assert!(words(&["web", "html"]).is_err());
+    }
+
+    #[test]
+    fn options_of_the_services_are_options_here() {
+        let options =
+            Options::try_parse_from(["solo", "--memory=64MiB", "--trusted-proxies=10.0.0.0/8"]).unwrap();
+        assert_eq!(
+            options.edge.flags().collect::<Vec<_>>(),
+            ["--trusted-proxies=10.0.0.0/8", "--memory=64MiB"]
+        );
+        assert_eq!(options.web.flags().count(), 0);
     }
 }

@@ -85,7 +85,8 @@ fn set_by_a_person(service: &str, arg: &Arg, matches: &ArgMatches) -> Vec<String
     let long = arg.get_long().unwrap_or_default();
     let defaults: Vec<String> =
         arg.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
-    if values == defaults {
+    // A default with several values may be written as one.
+    if values.join(",") == defaults.join(",") {
         return vec![];
     }
     match arg.get_action() {
