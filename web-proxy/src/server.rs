@@ -116,7 +116,7 @@ async fn connection(site: Arc<Site>, accepted: Accepted) {
         .header_read_timeout(site.config.client_timeout)
         .max_headers(MAX_HEADERS)
         .max_buf_size(site.config.max_head)
-        .pipeline_flush(true)
+        // Not `pipeline_flush`: with it hyper buffers a body without bound for a client that does not read.
         .serve_connection(TokioIo::new(WriteDeadline::new(stream, SEND_TIMEOUT)), service);
     let mut serving = std::pin::pin!(serving);
     let served = tokio::select! {
