@@ -13,7 +13,7 @@ use suites::service::root;
 use suites::visitor::Visitor;
 use tempfile::TempDir;
 use test_support::client;
-use test_support::process::{Group, free_port, group_members};
+use test_support::process::{Group, descendants, free_port, is_alive};
 use test_support::wait::{DEADLINE, wait_for};
 
 /// A cold build on two cores.
@@ -74,11 +74,12 @@ async fn serves_and_leaves_nothing() {
 
     // 6. Ctrl-C, which a terminal sends to the whole group, ends everything.
     let group = up.pid();
-    assert!(group_members(group).len() > 3, "solo, PHP-FPM and its workers");
+    let processes = descendants(group);
+    assert!(processes.len() > 3, "PHP-FPM and its workers");
     kill_process_group(Pid::from_raw(group.cast_signed()).unwrap(), Signal::INT).unwrap();
     let status = up.ended(Duration::from_secs(30)).await.unwrap();
     assert_eq!(status.code(), Some(0), "{}", up.log());
-    assert_eq!(group_members(group), [0; 0], "processes that are left");
+    assert!(!processes.iter().any(|pid| is_alive(*pid)), "processes are left");
     assert_eq!(list(&clone.temporary()), [""; 0], "files that are left");
     assert_eq!(clone.status(), "", "the clone is as it was");
     assert!(client::get(site, "/", &[]).await.is_err());
@@ -102,34 +103,35 @@ async fn serves_and_leaves_nothing() {
 /// The repository as somebody gets it who has just cloned it.
 struct Clone {
     folder: TempDir,
+    target: PathBuf,
 }
 
 impl Clone {
+    /// It always lies at the same place, so that the target folder does not grow with every run.
     fn make() -> Self {
         let folder = tempfile::Builder::new().prefix("test-up-").tempdir().unwrap();
         fs::create_dir(folder.path().join("tmp")).unwrap();
-        let clone = Self { folder };
+        let clone = Self { folder, target: seeded_target() };
+        let _ = fs::remove_dir_all(clone.path());
         git(&["clone", "--quiet", root().to_str().unwrap(), clone.path().to_str().unwrap()]);
         clone
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.path().join("enjambre")
+        self.target.join("enjambre")
     }
 
     fn temporary(&self) -> PathBuf {
         self.folder.path().join("tmp")
     }
 
-    /// Runs ./up. The build goes into a folder that stays from run to run and begins with our own compiled
-    /// dependencies: what is tested is that it builds, not how long the compiler takes.
     fn up(&self, arguments: &[&str]) -> Group {
         let mut command = Command::new("./up");
         command
             .args(arguments)
             .current_dir(self.path())
             .env("TMPDIR", self.temporary())
-            .env("CARGO_TARGET_DIR", seeded_target());
+            .env("CARGO_TARGET_DIR", &self.target);
         Group::spawn(command, &self.folder.path().join("log")).unwrap()
     }
 
@@ -139,7 +141,9 @@ impl Clone {
     }
 }
 
-/// A target folder of its own, so that the binaries of the other suites stay what they are.
+/// A target folder of its own, so that the binaries of the other suites stay what they are. It stays from run to run,
+/// and begins with the dependencies that are compiled already: what is tested is that the clone builds and runs,
+/// not how long the compiler takes.
 fn seeded_target() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let debug = test.ancestors().nth(2).unwrap();

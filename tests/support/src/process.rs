@@ -133,6 +133,18 @@ pub fn children(parent: u32) -> Vec<u32> {
     processes().filter(|process| process.parent == parent && process.state != 'Z').map(|p| p.pid).collect()
 }
 
+/// The living children of a process, their children, and so on.
+pub fn descendants(ancestor: u32) -> Vec<u32> {
+    let all: Vec<Process> = processes().filter(|process| process.state != 'Z').collect();
+    let mut found = vec![ancestor];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(all.iter().filter(|process| process.parent == parent).map(|process| process.pid));
+        next += 1;
+    }
+    found.split_off(1)
+}
+
 /// Whether a process lives; a zombie does not.
 pub fn is_alive(pid: u32) -> bool {
     Process::read(pid).is_some_and(|process| process.state != 'Z')
@@ -222,7 +234,7 @@ mod tests {
         wait_until("the children", DEADLINE, async || group.log().contains("started")).await;
         let pid = group.pid();
         assert_eq!(group_members(pid).len(), 3);
-        assert_eq!(children(pid).len(), 2);
+        assert_eq!((children(pid).len(), descendants(pid).len()), (2, 2));
         assert!(rss(pid).unwrap() > 0 && peak_rss(pid).unwrap() >= rss(pid).unwrap());
         assert!(is_alive(pid));
         drop(group);
