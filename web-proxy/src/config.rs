@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser};
 use common::config::{
-    ByteSize, ConfigError, HumanDuration, ListenOptions, LogOptions, ShutdownOptions, Verb,
+    AccessLogOptions, ByteSize, ConfigError, HumanDuration, ListenOptions, LogOptions, ShutdownOptions, Verb,
 };
 use common::discovery::{DiscoveryOptions, Target};
 use common::http::access_log::Destination;
@@ -55,6 +55,8 @@ pub struct Options {
     pub shutdown: ShutdownOptions,
     #[command(flatten)]
     pub log: LogOptions,
+    #[command(flatten)]
+    pub access: AccessLogOptions,
 }
 
 /// The options that are the proxy's own.
@@ -140,7 +142,7 @@ const MIN_HEAD: u64 = 8 << 10;
 impl Config {
     /// Checks what no single option can know.
     pub fn resolve(options: Options) -> Result<Self, ConfigError> {
-        let Options { docroot, proxy, shutdown, log, .. } = options;
+        let Options { docroot, proxy, shutdown, access, .. } = options;
         let spool = proxy.spool.unwrap_or_else(std::env::temp_dir);
         for (key, folder) in [("docroot", &docroot), ("spool", &spool)] {
             // Whoever only asks for a running service's health may be elsewhere.
@@ -174,7 +176,7 @@ impl Config {
             connect_timeout: proxy.fastcgi_connect_timeout.get(),
             client_timeout: proxy.client_timeout.get(),
             max_head: proxy.max_head.bytes() as usize,
-            access_log: log.access_log,
+            access_log: access.access_log,
             grace: shutdown.grace.get(),
             drain_delay: shutdown.drain_delay.get(),
         })

@@ -22,6 +22,8 @@ enum Source {
     Page(Bytes),
     File(FileBody),
     Relay(RelayBody),
+    /// An error that is told at the next poll.
+    Broken(BodyError),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -78,13 +80,31 @@ impl http_body::Body for Body {
             }
             Source::File(body) => ready!(body.poll_piece(cx)).map(|piece| piece.map_err(BodyError::from)),
             Source::Relay(body) => ready!(body.poll_piece(cx)).map(|piece| piece.map_err(BodyError::from)),
+            Source::Broken(_) => {
+                let Source::Broken(error) = std::mem::replace(&mut self.source, Source::Empty) else {
+                    return Poll::Ready(None);
+                };
+                return Poll::Ready(Some(Err(error)));
+            }
         };
-        match (&piece, &mut self.record) {
-            (Some(Ok(piece)), Some(record)) => record.sent(piece.len()),
-            (Some(Err(error)), Some(record)) => record.broken(error),
-            _ => {}
+        let piece = match piece {
+            Some(Err(error)) => {
+                if let Some(record) = &self.record {
+                    record.broken(&error);
+                }
+                // hyper drops what it has not written when a body fails, even the head. It writes while a
+                // body is pending: so the client sees how far the response came.
+                self.source = Source::Broken(error);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Some(Ok(piece)) => piece,
+            None => return Poll::Ready(None),
+        };
+        if let Some(record) = &mut self.record {
+            record.sent(piece.len());
         }
-        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -92,7 +112,7 @@ impl http_body::Body for Body {
             Source::Empty => true,
             Source::Page(page) => page.is_empty(),
             Source::File(body) => body.left() == 0,
-            Source::Relay(_) => false,
+            Source::Relay(_) | Source::Broken(_) => false,
         }
     }
 
@@ -101,7 +121,7 @@ impl http_body::Body for Body {
             Source::Empty => SizeHint::with_exact(0),
             Source::Page(page) => SizeHint::with_exact(page.len() as u64),
             Source::File(body) => SizeHint::with_exact(body.left()),
-            Source::Relay(_) => SizeHint::default(),
+            Source::Relay(_) | Source::Broken(_) => SizeHint::default(),
         }
     }
 }

@@ -1,0 +1,9 @@
+//! web-proxy over the wire: files from a docroot of its own, scripts from an application that does as it is
+//! told, and from PHP-FPM.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod bodies;
+mod files;
+mod php_fpm;
+mod scripts;
+mod support;
