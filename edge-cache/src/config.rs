@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser};
 use common::config::{
-    ByteSize, ConfigError, HumanDuration, ListenOptions, LogOptions, ShutdownOptions, Verb,
+    AccessLogOptions, ByteSize, ConfigError, HumanDuration, ListenOptions, LogOptions, ShutdownOptions, Verb,
 };
 use common::discovery::{DiscoveryOptions, Target};
 use common::http::access_log::Destination;
@@ -53,6 +53,8 @@ pub struct Options {
     pub shutdown: ShutdownOptions,
     #[command(flatten)]
     pub log: LogOptions,
+    #[command(flatten)]
+    pub access: AccessLogOptions,
 }
 
 /// The options that are the cache's own.
@@ -122,7 +124,7 @@ impl Config {
             listening,
             discovery,
             shutdown,
-            log,
+            access,
             ..
         } = options;
         let memory = cache.memory.bytes();
@@ -159,7 +161,7 @@ impl Config {
                 head_bytes: cache.max_head.bytes() as usize,
             },
             client_timeout: cache.client_timeout.get(),
-            access_log: log.access_log,
+            access_log: access.access_log,
             grace: shutdown.grace.get(),
             drain_delay: shutdown.drain_delay.get(),
         })

@@ -69,7 +69,7 @@ impl Config {
         let mut edge = edge_cache::Config::from_flags(options.edge.flags().chain([preset_flag.as_str()]))?;
         edge.listen = options.listen;
         edge.listening = options.listening;
-        edge.access_log = options.log.access_log;
+        edge.access_log = options.access.access_log;
         let mut web = web_proxy::Config::from_flags(
             options.web.flags().chain([preset_flag.as_str(), docroot.as_str()]),
         )?;

@@ -15,5 +15,5 @@ mod units;
 
 pub use error::ConfigError;
 pub use load::{Loaded, load};
-pub use options::{ListenOptions, LogOptions, ShutdownOptions, Verb};
+pub use options::{AccessLogOptions, ListenOptions, LogOptions, ShutdownOptions, Verb};
 pub use units::{ByteSize, HumanDuration, UnitError};

@@ -51,6 +51,11 @@ pub struct LogOptions {
     /// Level, or a filter such as `info,hyper=warn`.
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub log_level: String,
+}
+
+/// What is noted of each request.
+#[derive(Debug, Clone, Args)]
+pub struct AccessLogOptions {
     /// Where access-log lines go: `stdout`, `none`, or a file.
     #[arg(long, value_name = "stdout|none|FILE", default_value = "stdout")]
     pub access_log: crate::http::access_log::Destination,

@@ -8,7 +8,7 @@ mod passed;
 use std::path::PathBuf;
 
 use clap::Parser;
-use common::config::{ListenOptions, LogOptions, ShutdownOptions, Verb};
+use common::config::{AccessLogOptions, ListenOptions, LogOptions, ShutdownOptions, Verb};
 use common::net::Address;
 
 use crate::php::PhpSetting;
@@ -53,6 +53,8 @@ pub struct Options {
     #[command(flatten)]
     pub log: LogOptions,
     #[command(flatten)]
+    pub access: AccessLogOptions,
+    #[command(flatten)]
     pub edge: Passed<Edge>,
     #[command(flatten)]
     pub web: Passed<Web>,
@@ -92,16 +94,8 @@ impl Service for Web {
 
 impl Service for Gateway {
     type Options = fpm_gateway::config::Options;
-    const KEPT: &'static [&'static str] = &[
-        "config",
-        "listen",
-        "admin",
-        "upstream",
-        "workers-per-upstream",
-        "proxy-protocol",
-        "reuse-port",
-        "access-log",
-    ];
+    const KEPT: &'static [&'static str] =
+        &["config", "listen", "admin", "upstream", "workers-per-upstream", "proxy-protocol", "reuse-port"];
 }
 
 impl Options {
