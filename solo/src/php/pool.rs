@@ -47,6 +47,8 @@ impl Pool {
             let _ = file.write_fmt(text);
             file.push('\n');
         };
+        // Opened in any case, though what there is to say goes to standard error (`--force-stderr`).
+        line(format_args!("error_log = {}", quote(&self.folder.join("php-fpm.log"))));
         line(format_args!("process_control_timeout = {}s", self.grace.as_secs().max(1)));
         line(format_args!("[php]"));
         line(format_args!("listen = {}", quote(&self.socket())));
@@ -116,6 +118,7 @@ mod tests {
         for line in [
             "listen = \"/tmp/enjambre-x/php.sock\"",
             "pm.max_children = 7",
+            "error_log = \"/tmp/enjambre-x/php-fpm.log\"",
             "process_control_timeout = 30s",
             "php_admin_value[upload_tmp_dir] = \"/tmp/enjambre-x/tmp\"",
             "php_value[memory_limit] = \"256M\"",
