@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use common::http::access_log::Entry;
 use common::http::forwarded::Scheme;
 use common::listener::Peer;
-use http::header::RANGE;
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::{Either, Empty};
@@ -101,7 +101,9 @@ async fn answer(cache: &Arc<Cache>, mut request: Normalised, body: Incoming) -> 
             return (error::only_if_cached(), CacheStatus::new(Verdict::Error));
         }
         let verdict = Verdict::Miss(forward);
-        if goes_alone(&request, &wishes) || cache.store.is_uncacheable(&request.key) {
+        // Whoever finds nobody at it still leads, so that a response that has become cacheable is stored.
+        let uncacheable = cache.store.is_uncacheable(&request.key);
+        if goes_alone(&request, &wishes) || uncacheable && (is_ranged(&request) || is_conditional(&request)) {
             return alone(cache, &request, stored, &wishes, verdict).await;
         }
         let outcome = match cache.flights.join(&request.key, found.selection(&request.head.headers)) {
@@ -113,6 +115,9 @@ async fn answer(cache: &Arc<Cache>, mut request: Normalised, body: Incoming) -> 
                 Ok(led) => return led.into_answer(&request.head, verdict),
                 Err(error) => return failed(cache, &request, stored, &wishes, &error),
             },
+            Seat::Follower(_) if uncacheable => {
+                return alone(cache, &request, stored, &wishes, verdict).await;
+            }
             Seat::Follower(follow) => follow.outcome().await,
         };
         match outcome {
@@ -153,6 +158,10 @@ fn goes_alone(request: &Normalised, wishes: &CacheControl) -> bool {
 
 fn is_ranged(request: &Normalised) -> bool {
     request.head.headers.contains_key(RANGE)
+}
+
+fn is_conditional(request: &Normalised) -> bool {
+    [IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| request.head.headers.contains_key(name))
 }
 
 /// Fetches for this request only, as the client made it.

@@ -83,6 +83,24 @@ async fn uncacheable_pages_wait_for_nobody() {
 }
 
 #[tokio::test]
+async fn a_page_that_has_become_cacheable_is_stored() {
+    let origin = FakeOrigin::start().await.unwrap();
+    let asked = AtomicUsize::new(0);
+    origin.route("/", move |_| match asked.fetch_add(1, Ordering::Relaxed) {
+        0 | 1 => Reply::new(302).header("Location", "/install.php"),
+        _ => Reply::ok("installed").header("Cache-Control", "s-maxage=60"),
+    });
+    let edge = Edge::start(&origin, &[]).await;
+    for expected in [(302, "MISS"), (302, "MISS"), (200, "MISS"), (200, "HIT")] {
+        let response = edge.get("/").await;
+        assert_eq!((response.status, x_cache(&response)), expected);
+        if response.status == 200 {
+            edge.stored(1).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_truncated_response_is_seen_as_such_and_not_stored() {
     let origin = FakeOrigin::start().await.unwrap();
     origin.route("/sized", |_| Reply::new(200).header("Cache-Control", "max-age=60").cut(10, "half"));
