@@ -214,13 +214,13 @@ fn options(help: &str) -> BTreeMap<String, Option<String>> {
 fn table(text: &str, heading: &str) -> BTreeMap<String, Option<String>> {
     let section = text.lines().skip_while(|line| *line != heading).skip(1);
     let rows = section.take_while(|line| !line.starts_with("## ")).filter(|line| line.starts_with("| `"));
-    rows.map(|row| {
+    rows.flat_map(|row| {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        let code = |cell: &str| {
-            let inside = cell.strip_prefix('`')?.strip_suffix('`')?;
-            (!inside.contains('`')).then(|| inside.to_owned())
-        };
-        (code(cells[1]).unwrap(), code(cells[2]))
+        let spans = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        let keys = spans(cells[1]);
+        let nothing_else = keys.len() == 1 && cells[2].starts_with('`') && cells[2].ends_with('`');
+        let default = spans(cells[2]).pop().filter(|_| nothing_else && spans(cells[2]).len() == 1);
+        keys.into_iter().map(move |key| (key, default.clone()))
     })
     .collect()
 }
