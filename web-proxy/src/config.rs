@@ -66,7 +66,7 @@ pub struct ProxyOptions {
     #[arg(
         long,
         value_name = "NAME",
-        default_value = "index.php,index.html,index.htm",
+        default_values = ["index.php", "index.html", "index.htm"],
         value_delimiter = ',',
         value_parser = file_name
     )]

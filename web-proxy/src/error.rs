@@ -85,6 +85,12 @@ fn describe(failure: &Failure) -> (Kind, StatusCode, &'static str) {
             Refusal::Method => {
                 (Kind::Error, StatusCode::METHOD_NOT_ALLOWED, "This method is not served here.")
             }
+            Refusal::TargetTooLong => (Kind::Error, StatusCode::URI_TOO_LONG, "The address is too long."),
+            Refusal::FieldsTooLarge => (
+                Kind::Error,
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "The request's header fields are too large.",
+            ),
             Refusal::ServerOptions => (Kind::Static, StatusCode::NO_CONTENT, ""),
             // As Apache answers it (AllowEncodedSlashes off).
             Refusal::Path(crate::route::path::PathError::EncodedSlash) => {

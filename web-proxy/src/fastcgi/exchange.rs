@@ -67,6 +67,7 @@ pub(super) async fn start(
 
 async fn converse(call: Call, stream: Stream, mut reply: Reply) {
     let Call { params, mut body, timeout, request_id, in_flight, .. } = call;
+    let request_id = request_id.to_str().unwrap_or("-");
     let progress = Progress::default();
     let abandoned = reply.abandoned();
     let outcome = {
@@ -79,7 +80,7 @@ async fn converse(call: Call, stream: Stream, mut reply: Reply) {
             }
         };
         tokio::select! {
-            outcome = download(reader, &mut reply, timeout, &request_id, &progress) => outcome,
+            outcome = download(reader, &mut reply, timeout, request_id, &progress) => outcome,
             error = failing_upload => Err(FastCgiError::from(error)),
             () = abandoned => Err(FastCgiError::Abandoned),
         }
@@ -87,7 +88,7 @@ async fn converse(call: Call, stream: Stream, mut reply: Reply) {
     if let Err(error) = &outcome {
         in_flight.failed(error);
         if reply.has_begun() && !matches!(error, FastCgiError::Abandoned) {
-            tracing::warn!(?request_id, %error, "the response broke off");
+            tracing::warn!(request_id, %error, "the response broke off");
         }
     }
     // The connection is closed and the application free, however slow the client is.
@@ -129,7 +130,7 @@ async fn download(
     mut reader: ReadHalf<Stream>,
     reply: &mut Reply,
     timeout: Duration,
-    request_id: &HeaderValue,
+    request_id: &str,
     progress: &Progress,
 ) -> Result<(), FastCgiError> {
     let mut decoder = ResponseDecoder::new(ID);
@@ -194,12 +195,12 @@ fn is_end(cause: &ReadError) -> bool {
     }
 }
 
-/// What PHP writes to its error log: a line each.
-fn log(piece: &Bytes, request_id: &HeaderValue) {
-    for line in piece.split(|byte| *byte == b'\n') {
-        let line = line.trim_ascii_end();
+/// What PHP writes to its error log, line by line. A script's words must not be able to forge one.
+fn log(piece: &Bytes, request_id: &str) {
+    for line in piece.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end) {
         if !line.is_empty() {
-            tracing::warn!(?request_id, "{}", String::from_utf8_lossy(line).escape_debug());
+            let line = String::from_utf8_lossy(line).replace(char::is_control, " ");
+            tracing::warn!(request_id, "{line}");
         }
     }
 }

@@ -65,7 +65,7 @@ pub async fn run(
                 return Ok(response(&request.method, head, relay, site.router.profile.nosniff_php));
             }
             Err(error) if error.is_silent() && repeatable => {
-                tracing::debug!(request_id = ?request.id, %error, "trying once more");
+                tracing::debug!(request_id = request.id.to_str().unwrap_or("-"), %error, "trying once more");
                 repeatable = false;
             }
             Err(error) => return Err(error),

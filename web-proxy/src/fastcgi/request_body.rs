@@ -30,10 +30,9 @@ pub enum RequestBody {
 #[derive(Debug)]
 pub struct Spool {
     length: u64,
-    /// Pieces in order, the last one first.
-    memory: Vec<Bytes>,
-    /// What comes before them.
+    /// What comes first, if it is too much for memory.
     file: Option<File>,
+    rest: Bytes,
 }
 
 #[derive(Debug, Clone)]
@@ -71,7 +70,7 @@ impl RequestBody {
                 length => Self::Streamed { body, length, timeout: limits.timeout },
             });
         }
-        let mut spool = Spool { length: 0, memory: Vec::new(), file: None };
+        let mut spool = Spool { length: 0, file: None, rest: Bytes::new() };
         let mut pending = BytesMut::new();
         while let Some(piece) = next(&mut body, limits.timeout).await? {
             spool.length += piece.len() as u64;
@@ -83,7 +82,7 @@ impl RequestBody {
                 spool.write(pending.split().freeze(), limits).await.map_err(RequestBodyError::Spool)?;
             }
         }
-        spool.memory.push(pending.freeze());
+        spool.rest = pending.freeze();
         spool.rewind().await.map_err(RequestBodyError::Spool)?;
         Ok(Self::Spooled(spool))
     }
@@ -150,7 +149,7 @@ impl Spool {
             }
             self.file = None;
         }
-        Ok(self.memory.pop().filter(|piece| !piece.is_empty()))
+        Ok(Some(std::mem::take(&mut self.rest)).filter(|piece| !piece.is_empty()))
     }
 }
 

@@ -43,10 +43,20 @@ pub enum Refusal {
     /// `OPTIONS *`: asks for nothing in particular.
     #[error("the server as a whole")]
     ServerOptions,
+    /// 414
+    #[error("a target of more than {MAX_TARGET} bytes")]
+    TargetTooLong,
+    /// 431
+    #[error("header fields of more than {MAX_FIELDS} bytes")]
+    FieldsTooLarge,
     #[error("the path holds {0}")]
     Path(#[from] PathError),
 }
 
+/// A parameter must fit into a FastCGI record for PHP-FPM to read it: the target, and all fields of one name,
+/// however many share the rest.
+const MAX_TARGET: usize = 32 << 10;
+const MAX_FIELDS: usize = 60 << 10;
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 impl Received {
@@ -65,6 +75,12 @@ impl Received {
         let id = request_id::of(&headers, client.trusted);
         if uri.path() == "*" && method == Method::OPTIONS {
             return Err(Refusal::ServerOptions);
+        }
+        if uri.path_and_query().is_some_and(|target| target.as_str().len() > MAX_TARGET) {
+            return Err(Refusal::TargetTooLong);
+        }
+        if headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>() > MAX_FIELDS {
+            return Err(Refusal::FieldsTooLarge);
         }
         let path = UrlPath::parse(uri.path())?;
         if !client.trusted {
@@ -162,10 +178,12 @@ mod tests {
 
     #[test]
     fn refusals() {
-        let refusal = |method, uri| received(method, uri, &[("host", "a")], "192.0.2.1:9").unwrap_err();
+        let refusal =
+            |method: &str, uri: &str| received(method, uri, &[("host", "a")], "192.0.2.1:9").unwrap_err();
         assert_eq!(refusal("TRACE", "/"), Refusal::Method);
         assert_eq!(refusal("OPTIONS", "*"), Refusal::ServerOptions);
         assert_eq!(refusal("GET", "/%00"), Refusal::Path(PathError::Nul));
+        assert_eq!(refusal("GET", &format!("/{}", "x".repeat(MAX_TARGET))), Refusal::TargetTooLong);
         assert_eq!(refusal("GET", "*"), Refusal::Path(PathError::NotAbsolute));
     }
 

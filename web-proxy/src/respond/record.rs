@@ -75,7 +75,11 @@ impl Record {
 
     pub(super) fn broken(&self, error: &BodyError) {
         self.metrics.broken.inc();
-        tracing::warn!(request_id = ?self.id, %error, sent = self.bytes, "the response was cut off");
+        // Why an application's response is not complete, its exchange has said.
+        if let BodyError::File(error) = error {
+            let request_id = self.id.to_str().unwrap_or("-");
+            tracing::warn!(request_id, %error, sent = self.bytes, "the response was cut off");
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use test_support::client::Client;
 use test_support::process::{is_root, rss};
+use test_support::wait::{DEADLINE, wait_for};
 
 use crate::support::{NOBODY, Proxy, THEN};
 
@@ -137,11 +138,14 @@ async fn hosts_and_targets() {
         ("GET /a.txt HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
         ("GET /a.txt HTTP/1.1\r\nHost: x/y\r\n\r\n", 400),
         ("GET a.txt HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (&format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(40_000)), 414),
+        (&format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(62_000)), 431),
     ];
     for (bytes, status) in cases {
         let mut client = Client::connect(proxy.address).await.unwrap();
         client.send(bytes).await.unwrap();
-        assert_eq!(client.response("GET").await.unwrap().status, status, "{bytes:?}");
+        let response = client.response("GET").await.unwrap();
+        assert_eq!(response.status, status, "{bytes:.80}");
     }
 }
 
@@ -191,4 +195,29 @@ async fn a_file_that_shrinks_breaks_the_response_off() {
     let end = client.drain(head.framing, |_| {}).await.unwrap();
     assert_eq!(end, test_support::client::End::Truncated);
     proxy.metric_becomes("web_proxy_broken_total", 1.0).await;
+}
+
+#[tokio::test]
+async fn the_access_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let flag = format!("--access-log={}", path.display());
+    let proxy = Proxy::start(NOBODY, &[&flag, "--trusted-proxies=127.0.0.1/32"]).await;
+    proxy.file("a.txt", "abc");
+    proxy.get_with("/a.txt?x", &[("X-Forwarded-For", "198.51.100.7"), ("User-Agent", "t")]).await;
+    proxy.get("/.env").await;
+    proxy.get("/node").await;
+    let lines = wait_for("three lines", DEADLINE, async || {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        (text.lines().count() == 3).then_some(text)
+    })
+    .await;
+    let mut lines = lines.lines();
+    let mut next = || lines.next().unwrap();
+    let first = next();
+    assert!(first.starts_with("198.51.100.7 - - ["), "{first}");
+    assert!(first.ends_with("\"GET /a.txt?x HTTP/1.1\" 200 3 \"-\" \"t\" static"), "{first}");
+    assert!(next().ends_with(" denied"));
+    let last = next();
+    assert!(last.contains("\"GET /node HTTP/1.1\" 503") && last.ends_with(" error"), "{last}");
 }
