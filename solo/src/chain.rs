@@ -4,12 +4,13 @@
 //! 2. The three services are bound: edge-cache where a person wants it, the others on Unix sockets in the
 //!    folder, which nobody else can reach. So web-proxy may believe what edge-cache says of its clients.
 //! 3. PHP-FPM is started; the gateway knows its socket already.
-//! 4. All serve until the drain, and finish what they have begun.
+//! 4. All serve until the drain. Then the services end one after the other, in the order of a request: what
+//!    edge-cache has begun may have yet to reach the others.
 //! 5. PHP-FPM finishes what goes on after its responses, and the folder goes.
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::admin::Admin;
 use common::discovery::Target;
@@ -17,6 +18,8 @@ use common::listener::{Bound, ListenError};
 use common::net::{Address, Endpoint};
 use common::shutdown::{Drained, Shutdown};
 use common::telemetry::{Registry, register_process};
+
+use tokio::time::Instant;
 
 use crate::admin::PhpPages;
 use crate::config::Config;
@@ -48,6 +51,8 @@ pub struct Chain {
     edge: edge_cache::Service,
     web: web_proxy::Service,
     gateway: fpm_gateway::Service,
+    /// web-proxy's and fpm-gateway's end, which comes after edge-cache's.
+    inner: Shutdown,
     php: Supervisor,
     admin: Bound,
 }
@@ -84,15 +89,16 @@ impl Chain {
         register_process(&mut registry);
         let edge = edge_cache::bind(edge, &mut registry, shutdown).await?;
         let admin = Admin::bind(&admin).await.map_err(Error::Admin)?;
-        let web = web_proxy::bind(web, &mut registry, shutdown).await?;
-        let gateway = fpm_gateway::bind(gateway, &mut registry, shutdown).await?;
+        let inner = Shutdown::new(grace);
+        let web = web_proxy::bind(web, &mut registry, &inner).await?;
+        let gateway = fpm_gateway::bind(gateway, &mut registry, &inner).await?;
         let plan = Plan { program: php.program, pool, environment: environment(&data) };
         let php = Supervisor::start(plan, folder, warden).await?;
 
         let bound = admin.local().clone();
         let pages = PhpPages::new(php.state(), &mut registry);
         admin.serve(registry, vec![edge.pages(), web.pages(), gateway.pages(), pages], shutdown);
-        Ok(Self { edge, web, gateway, php, admin: bound })
+        Ok(Self { edge, web, gateway, inner, php, admin: bound })
     }
 
     /// Where the site is served.
@@ -104,21 +110,33 @@ impl Chain {
         &self.admin
     }
 
-    /// Serves until the drain, and ends in order.
+    /// Serves until the drain, and ends in order, within `grace` for all together.
     pub async fn run(self, grace: Duration, shutdown: &Shutdown) -> Drained {
-        let Self { edge, web, gateway, php, .. } = self;
-        tokio::join!(edge.run(), web.run(), gateway.run());
-        let draining = Instant::now();
-        let drained = shutdown.finish().await;
-        let rest = grace.saturating_sub(draining.elapsed());
-        php.stop(async {
+        let Self { edge, web, gateway, inner, php, .. } = self;
+        let serving = tokio::spawn({
+            let inner = inner.clone();
+            async move { tokio::join!(web.run(), gateway.run(), inner.draining()) }
+        });
+        edge.run().await;
+        let end = Instant::now() + grace;
+        let overdue = async || {
             tokio::select! {
-                () = tokio::time::sleep(rest) => {}
+                () = tokio::time::sleep_until(end) => {}
                 () = shutdown.terminated() => {}
             }
-        })
-        .await;
-        drained
+        };
+        let drained = shutdown.finish().await;
+        inner.drain();
+        let rest = tokio::select! {
+            rest = inner.finish() => rest,
+            () = overdue() => {
+                inner.terminate();
+                inner.finish().await
+            }
+        };
+        serving.abort();
+        php.stop(overdue()).await;
+        if drained == Drained::Clean { rest } else { drained }
     }
 }
 

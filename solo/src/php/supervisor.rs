@@ -1,18 +1,15 @@
 use std::ffi::OsString;
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, waitpgid};
+use rustix::process::Signal;
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::log::Log;
+use super::group::Group;
+use super::master::{Master, START_DEADLINE};
 use super::{Pool, Warden};
 
 /// What to run.
@@ -24,7 +21,7 @@ pub struct Plan {
     pub environment: Vec<(OsString, OsString)>,
 }
 
-/// Keeps one PHP-FPM master alive, in a process group of its own, until [`stop`](Self::stop).
+/// Keeps one PHP-FPM master alive until [`stop`](Self::stop).
 #[derive(Debug)]
 pub struct Supervisor {
     stop: CancellationToken,
@@ -54,12 +51,6 @@ pub enum StartError {
     Silent { program: PathBuf, said: String },
 }
 
-const START_DEADLINE: Duration = Duration::from_secs(10);
-/// Between two looks at whether the new socket answers.
-const POLL: Duration = Duration::from_millis(5);
-/// A killed process that is not gone by then hangs in the kernel.
-const COLLECT_DEADLINE: Duration = Duration::from_secs(1);
-
 impl Supervisor {
     /// Starts the master and waits until its socket answers. `folder` is the pool's; it goes with us.
     pub async fn start(plan: Plan, folder: TempDir, mut warden: Warden) -> Result<Self, StartError> {
@@ -69,16 +60,17 @@ impl Supervisor {
             std::fs::write(plan.configuration(), plan.pool.render())
         };
         files().map_err(|cause| StartError::Files { path: plan.pool.folder.clone(), cause })?;
-
         // Orphans of a killed master become our children, so that none stays behind as a zombie where process
         // 1 collects none, as in many containers.
         if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
             tracing::debug!(%error, "orphans are left to process 1");
         }
+
         let first = Master::start(&plan, &mut warden).await?;
-        let (sender, state) = watch::channel(State { master: Some(first.id), starts: 1 });
+        let (sender, state) = watch::channel(State { master: Some(first.group.id()), starts: 1 });
         let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
-        let task = tokio::spawn(keep(first, plan, warden, sender, stop.clone(), kill.clone()));
+        let care = Care { plan, warden, state: sender, stop: stop.clone(), kill: kill.clone() };
+        let task = tokio::spawn(care.keep(first));
         Ok(Self { stop, kill, state, task, folder })
     }
 
@@ -112,159 +104,91 @@ impl Supervisor {
 }
 
 impl Plan {
-    fn configuration(&self) -> PathBuf {
+    pub(super) fn configuration(&self) -> PathBuf {
         self.pool.folder.join("php-fpm.conf")
     }
 }
 
-/// The life of the supervisor: watch, clear up, wait, start again.
-async fn keep(
-    first: Master,
+/// What the supervisor's task works with.
+struct Care {
     plan: Plan,
-    mut warden: Warden,
+    warden: Warden,
     state: watch::Sender<State>,
     stop: CancellationToken,
     kill: CancellationToken,
-) -> Warden {
-    let mut master = first;
-    let mut back_off = BackOff::default();
-    loop {
-        let status = tokio::select! {
-            status = master.child.wait() => status,
-            () = stop.cancelled() => {
-                master.quit(&kill).await;
-                warden.guard(None);
-                return warden;
-            }
-        };
-        state.send_modify(|state| state.master = None);
-        tracing::warn!(status = %describe(status.ok()), "PHP-FPM's master died, starting another");
-        master.clear(&plan).await;
-        let lived = master.started.elapsed();
-        master = loop {
+}
+
+impl Care {
+    /// Watches, starts again, and lets the workers of dead masters go in peace.
+    async fn keep(mut self, first: Master) -> Warden {
+        let mut master = first;
+        let mut orphans = JoinSet::new();
+        let mut back_off = BackOff::default();
+        loop {
+            let ended = tokio::select! {
+                ended = master.ended() => ended,
+                Some(Ok(group)) = orphans.join_next() => {
+                    self.warden.release(group);
+                    continue;
+                }
+                () = self.stop.cancelled() => {
+                    master.quit(&self.kill).await;
+                    return self.conclude(orphans).await;
+                }
+            };
+            self.state.send_modify(|state| state.master = None);
+            tracing::warn!(status = %ended, "PHP-FPM's master died, starting another");
+            // Before its workers go: whoever connects from now on waits for the next master's socket.
+            let _ = std::fs::remove_file(self.plan.pool.socket());
+            orphans.spawn(retire(master.group, self.kill.clone()));
+            master = match self.restart(&mut back_off, master.lived()).await {
+                Some(master) => master,
+                None => return self.conclude(orphans).await,
+            };
+        }
+    }
+
+    /// None when it is time to stop.
+    async fn restart(&mut self, back_off: &mut BackOff, lived: Duration) -> Option<Master> {
+        loop {
             tokio::select! {
                 () = tokio::time::sleep(back_off.next(lived)) => {}
-                () = stop.cancelled() => {
-                    warden.guard(None);
-                    return warden;
-                }
+                () = self.stop.cancelled() => return None,
             }
-            match Master::start(&plan, &mut warden).await {
-                Ok(master) => break master,
+            match Master::start(&self.plan, &mut self.warden).await {
+                Ok(master) => {
+                    let id = master.group.id();
+                    self.state
+                        .send_modify(|state| *state = State { master: Some(id), starts: state.starts + 1 });
+                    tracing::info!(pid = id, "PHP-FPM answers again");
+                    return Some(master);
+                }
                 Err(error) => tracing::error!(%error, "PHP-FPM"),
             }
-        };
-        state.send_modify(|state| {
-            *state = State { master: Some(master.id), starts: state.starts + 1 };
-        });
-        tracing::info!(pid = master.id, "PHP-FPM answers again");
+        }
+    }
+
+    async fn conclude(self, orphans: JoinSet<Group>) -> Warden {
+        orphans.join_all().await;
+        self.warden
     }
 }
 
-/// One run of the master.
-struct Master {
-    child: Child,
-    /// Of the process and, since it leads one, of its group.
-    id: u32,
-    started: Instant,
-    log: Log,
-}
+/// Connections that the kernel took before the socket's file was gone reach a worker within this time.
+const LAST_CONNECTIONS: Duration = Duration::from_millis(50);
+/// How long a worker without a master may go on with its request.
+const LAST_REQUESTS: Duration = Duration::from_secs(10);
 
-impl Master {
-    async fn start(plan: &Plan, warden: &mut Warden) -> Result<Self, StartError> {
-        // PHP-FPM refuses a socket on which orphans of a killed master still listen, so it gets a new file.
-        let _ = std::fs::remove_file(plan.pool.socket());
-        let mut command = Command::new(&plan.program);
-        command.args(["--nodaemonize", "--force-stderr", "--fpm-config"]).arg(plan.configuration());
-        if plan.pool.account.is_root() {
-            command.arg("--allow-to-run-as-root");
-        }
-        let spawn = |cause| StartError::Spawn { program: plan.program.clone(), cause };
-        let mut child = command
-            .envs(plan.environment.iter().map(|(name, value)| (name, value)))
-            .env("TMPDIR", plan.pool.temporary())
-            .stdin(std::process::Stdio::null())
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .map_err(spawn)?;
-        let id = child.id().ok_or_else(|| spawn(std::io::Error::other("it ended at once")))?;
-        warden.guard(Some(id));
-        let log = Log::follow(child.stderr.take());
-        let mut master = Self { child, id, started: Instant::now(), log };
-        match master.answers(plan).await {
-            Ok(()) => Ok(master),
-            Err(error) => {
-                master.clear(plan).await;
-                Err(error)
-            }
-        }
+/// The end of the workers that a dead master left: each finishes its request. Idle ones would stay forever.
+async fn retire(group: Group, kill: CancellationToken) -> Group {
+    tokio::time::sleep(LAST_CONNECTIONS).await;
+    group.ask_all(Signal::QUIT);
+    tokio::select! {
+        () = group.gone_within(LAST_REQUESTS) => {}
+        () = kill.cancelled() => {}
     }
-
-    /// Completes when the socket takes connections.
-    async fn answers(&mut self, plan: &Plan) -> Result<(), StartError> {
-        let program = || plan.program.clone();
-        while tokio::net::UnixStream::connect(plan.pool.socket()).await.is_err() {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                self.kill_group();
-                let said = self.log.last_words().await;
-                return Err(StartError::Ended { program: program(), status: describe(Some(status)), said });
-            }
-            if self.started.elapsed() > START_DEADLINE {
-                self.kill_group();
-                let _ = self.child.wait().await;
-                let said = self.log.last_words().await;
-                return Err(StartError::Silent { program: program(), said });
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        Ok(())
-    }
-
-    /// SIGQUIT lets workers finish what they have; `kill` ends the wait.
-    async fn quit(&mut self, kill: &CancellationToken) {
-        if let Some(pid) = Pid::from_raw(self.id.cast_signed()) {
-            // It may have ended a moment ago.
-            let _ = kill_process(pid, Signal::QUIT);
-        }
-        tokio::select! {
-            _ = self.child.wait() => {}
-            () = kill.cancelled() => tracing::warn!("PHP-FPM is still busy: killing it"),
-        }
-        self.kill_group();
-        let _ = self.child.wait().await;
-        self.collect().await;
-    }
-
-    /// After the master's end: its workers would go on, each waiting on a socket that nobody connects to.
-    async fn clear(&self, plan: &Plan) {
-        self.kill_group();
-        let _ = std::fs::remove_file(plan.pool.socket());
-        self.collect().await;
-    }
-
-    /// Waits for killed workers to be gone. The master itself has been waited for already.
-    async fn collect(&self) {
-        let Some(group) = Pid::from_raw(self.id.cast_signed()) else { return };
-        let deadline = Instant::now() + COLLECT_DEADLINE;
-        // ECHILD: none is left, or none ever became ours.
-        while let Ok(collected) = waitpgid(group, WaitOptions::NOHANG) {
-            if collected.is_none() {
-                if Instant::now() > deadline {
-                    return;
-                }
-                tokio::time::sleep(POLL).await;
-            }
-        }
-    }
-
-    fn kill_group(&self) {
-        if let Some(group) = Pid::from_raw(self.id.cast_signed()) {
-            // No such group: no worker was left.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
+    group.end().await;
+    group
 }
 
 /// How long to wait before the next start: not at all after a good run, longer and longer after bad ones.
@@ -289,17 +213,6 @@ impl BackOff {
         };
         self.failures += 1;
         delay
-    }
-}
-
-fn describe(status: Option<ExitStatus>) -> String {
-    match status {
-        Some(status) => match (status.signal(), status.code()) {
-            (Some(signal), _) => format!("signal {signal}"),
-            (None, Some(code)) => format!("exit code {code}"),
-            (None, None) => "unknown".into(),
-        },
-        None => "unknown".into(),
     }
 }
 

@@ -3,10 +3,12 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use super::group::Group;
+
 /// A shell that waits for our end.
 ///
 /// It reads from a pipe that only we hold open. If we end without a word, killed with SIGKILL or by a
-/// crash, the pipe closes: it kills PHP-FPM's process group and removes our folder. PR_SET_PDEATHSIG would
+/// crash, the pipe closes: it kills PHP-FPM's process groups and removes our folder. PR_SET_PDEATHSIG would
 /// reach the master, never its workers, and removes no file.
 #[derive(Debug)]
 pub struct Warden {
@@ -16,14 +18,23 @@ pub struct Warden {
 
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM
-group=
+groups=
 while read -r word value; do
     case $word in
-        group) group=$value ;;
+        guard) groups="$groups $value" ;;
+        release)
+            kept=
+            for group in $groups; do
+                [ "$group" = "$value" ] || kept="$kept $group"
+            done
+            groups=$kept
+            ;;
         done) exit 0 ;;
     esac
 done
-if [ -n "$group" ]; then kill -s KILL -- "-$group"; fi
+for group in $groups; do
+    kill -s KILL -- "-$group"
+done
 rm -rf -- "$1"
 "#;
 
@@ -43,10 +54,18 @@ impl Warden {
         Ok(Self { shell, orders })
     }
 
-    /// Names the process group to kill, or that there is none now.
-    pub fn guard(&mut self, group: Option<u32>) {
-        let order = group.map_or_else(|| "group\n".to_owned(), |group| format!("group {group}\n"));
-        if let Err(error) = self.orders.write_all(order.as_bytes()) {
+    /// Names a process group to kill.
+    pub(super) fn guard(&mut self, group: Group) {
+        self.order("guard", group);
+    }
+
+    /// A group that is gone: its number may belong to somebody else soon.
+    pub(super) fn release(&mut self, group: Group) {
+        self.order("release", group);
+    }
+
+    fn order(&mut self, word: &str, group: Group) {
+        if let Err(error) = writeln!(self.orders, "{word} {}", group.id()) {
             tracing::warn!(%error, "the warden is gone: after a SIGKILL PHP-FPM would stay behind");
         }
     }

@@ -6,6 +6,9 @@ use fastcgi_client::Params;
 use tokio::net::UnixStream;
 
 use super::super::{Account, Installation};
+use rustix::process::{Pid, kill_process};
+use tokio::time::Instant;
+
 use super::*;
 
 /// A supervisor over a docroot with one script that says which worker runs it.
@@ -38,8 +41,13 @@ async fn start(program: PathBuf) -> Result<Running, StartError> {
 impl Running {
     /// The worker that answered.
     async fn request(&self) -> Option<u32> {
+        self.run("index.php").await?.parse().ok()
+    }
+
+    /// What a script prints.
+    async fn run(&self, script: &str) -> Option<String> {
         let stream = UnixStream::connect(&self.socket).await.ok()?;
-        let script = self.docroot.path().join("index.php").to_string_lossy().into_owned();
+        let script = self.docroot.path().join(script).to_string_lossy().into_owned();
         let params = Params::default()
             .request_method("GET")
             .script_filename(script)
@@ -48,7 +56,7 @@ impl Running {
         let request = fastcgi_client::Request::new(params, fastcgi_client::io::empty());
         let response = fastcgi_client::Client::new_tokio(stream).execute_once(request).await.ok()?;
         let output = String::from_utf8(response.stdout?).ok()?;
-        output.rsplit("\r\n\r\n").next()?.trim().parse().ok()
+        Some(output.rsplit("\r\n\r\n").next()?.trim().to_owned())
     }
 
     fn master(&self) -> u32 {
@@ -99,11 +107,35 @@ async fn a_killed_master_is_back_within_two_seconds_and_its_workers_are_gone() {
         })
         .await;
         assert!(killed.elapsed() < Duration::from_secs(2), "took {:?}", killed.elapsed());
-        assert_eq!(group(old), BTreeSet::new(), "orphans");
+        eventually("the orphans are gone", async || group(old).is_empty()).await;
         let mut state = running.supervisor.state();
         state.wait_for(|state| state.master.is_some_and(|master| master != old)).await.unwrap();
     }
     assert_eq!(running.supervisor.state().borrow().starts, 3);
+    running.supervisor.stop(std::future::pending()).await;
+}
+
+#[tokio::test]
+async fn a_request_survives_the_master() {
+    let running = start(program()).await.unwrap();
+    let docroot = running.docroot.path().to_owned();
+    let script = "<?php touch('busy'); while (!file_exists('go')) { clearstatcache(); usleep(1000); } echo getmypid();";
+    std::fs::write(docroot.join("slow.php"), script).unwrap();
+    let old = running.master();
+    let conduct = async {
+        eventually("a worker is in the script", async || docroot.join("busy").exists()).await;
+        kill_process(Pid::from_raw(old.cast_signed()).unwrap(), Signal::KILL).unwrap();
+        let mut state = running.supervisor.state();
+        state.wait_for(|state| state.starts == 2).await.unwrap();
+        // Idle orphans go, the busy one stays.
+        eventually("one worker is left", async || group(old).len() == 1).await;
+        let left = group(old);
+        std::fs::write(docroot.join("go"), "").unwrap();
+        left
+    };
+    let (worker, left) = tokio::join!(running.run("slow.php"), conduct);
+    assert_eq!(left, BTreeSet::from([worker.unwrap().parse().unwrap()]));
+    eventually("it is gone too", async || group(old).is_empty()).await;
     running.supervisor.stop(std::future::pending()).await;
 }
 
