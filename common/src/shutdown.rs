@@ -112,9 +112,10 @@ impl Shutdown {
         let terminate = self.terminate.clone();
         self.tasks.spawn(async move {
             tokio::select! {
+                // The token's lock is everybody's: it is asked only when the task has to wait.
                 biased;
-                () = terminate.cancelled() => {}
                 () = task => {}
+                () = terminate.cancelled() => {}
             }
         })
     }

@@ -16,12 +16,12 @@ use common::listener::Peer;
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
-use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 
 use crate::cache::Cache;
 use crate::error;
 use crate::fetch::lead::Led;
+use crate::fetch::origin::RequestBody;
 use crate::fetch::pass::{is_server_error, pass};
 use crate::fetch::{FetchError, Outcome, Seat, lead};
 use crate::invalidate::{self, Command, command};
@@ -57,12 +57,12 @@ pub async fn handle(
     let (mut response, status) = answer;
     status.add_to(response.headers_mut());
     cache.metrics.request(status.verdict);
+    let response = response.map(|body| body.counted(&cache.metrics.bytes_sent));
     let Some(mut entry) = entry else { return response };
     entry.client = client;
     entry.status = response.status();
     entry.note = status.verdict.as_str();
-    let record =
-        Record { entry, log: cache.access_log.clone(), bytes_sent: cache.metrics.bytes_sent.clone() };
+    let record = Record { entry, log: cache.access_log.clone() };
     response.map(|body| body.recorded(record))
 }
 
@@ -71,7 +71,7 @@ async fn answer(cache: &Arc<Cache>, mut request: Normalised, body: Incoming) -> 
         return purge(cache, &request).await;
     }
     if let Admission::Pass(reason) = admit(&mut request.head, !body.is_end_stream(), cache.config.preset) {
-        return pass(cache, &request, Either::Right(body), Verdict::Pass(reason))
+        return pass(cache, &request, RequestBody::of(body), Verdict::Pass(reason))
             .await
             .unwrap_or_else(|error| (error::failed(&error), CacheStatus::new(Verdict::Error)));
     }
@@ -102,11 +102,12 @@ async fn answer(cache: &Arc<Cache>, mut request: Normalised, body: Incoming) -> 
         }
         let verdict = Verdict::Miss(forward);
         // Whoever finds nobody at it still leads, so that a response that has become cacheable is stored.
-        let uncacheable = cache.store.is_uncacheable(&request.key);
+        let selection = found.selection(&request.head.headers);
+        let uncacheable = cache.store.is_uncacheable(&request.key, &selection);
         if goes_alone(&request, &wishes) || uncacheable && (is_ranged(&request) || is_conditional(&request)) {
             return alone(cache, &request, stored, &wishes, verdict).await;
         }
-        let outcome = match cache.flights.join(&request.key, found.selection(&request.head.headers)) {
+        let outcome = match cache.flights.join(&request.key, selection) {
             Seat::Leader(seat) => match lead::lead(cache, seat, &request, stored.cloned()).await {
                 // The whole was asked for, to be stored; what is not stored is asked for as the client wants it.
                 Ok(Led::NotStored(head, ..)) if head.status == StatusCode::OK && is_ranged(&request) => {
@@ -121,6 +122,10 @@ async fn answer(cache: &Arc<Cache>, mut request: Normalised, body: Incoming) -> 
             Seat::Follower(follow) => follow.outcome().await,
         };
         match outcome {
+            // The leader had the right to a stale response; without it, the origin's own error is due.
+            Some(Outcome::Failed(FetchError::ServerError(_))) => {
+                return alone(cache, &request, stored, &wishes, verdict).await;
+            }
             Some(Outcome::Failed(error)) => return failed(cache, &request, stored, &wishes, &error),
             Some(outcome) => {
                 if let Some(answer) = outcome.into_answer(&request.head, verdict, &cache.epochs) {
@@ -172,7 +177,7 @@ async fn alone(
     wishes: &CacheControl,
     verdict: Verdict,
 ) -> Answer {
-    match pass(cache, request, Either::Left(Empty::new()), verdict).await {
+    match pass(cache, request, RequestBody::empty(), verdict).await {
         Ok((response, _)) if is_server_error(response.status()) && stored.is_some() => {
             let error = FetchError::ServerError(response.status());
             let (fallback, status) = failed(cache, request, stored, wishes, &error);

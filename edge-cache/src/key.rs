@@ -47,32 +47,54 @@ impl CacheKey {
     }
 
     /// The key of a URI reference found in a response to this one, if it has the same origin
-    /// (RFC 9111, section 4.4).
+    /// (RFC 9111, section 4.4; resolved as RFC 3986, section 5.2 has it).
     pub fn join_same_origin(&self, reference: &str) -> Option<Self> {
-        let after_scheme = self.0.find("://")? + 3;
-        let origin_end = self.0[after_scheme..].find('/').map_or(self.0.len(), |at| after_scheme + at);
-        let origin = &self.0[..origin_end];
-        let reference = reference.split('#').next().unwrap_or_default();
-        let target = if let Some(rest) = reference.strip_prefix("//") {
-            let (host, _) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            (host.eq_ignore_ascii_case(&origin[after_scheme..])).then(|| rest[host.len()..].to_owned())?
-        } else if reference.starts_with('/') {
-            reference.to_owned()
-        } else if let Some((scheme, rest)) = reference.split_once("://") {
-            let (host, target) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            let same = format!("{scheme}://{host}").eq_ignore_ascii_case(origin);
-            same.then(|| target.to_owned())?
-        } else if reference.is_empty() {
-            return None;
-        } else {
-            let path = &self.0[origin_end..];
-            let path = path.split('?').next().unwrap_or_default();
-            let folder = path.rfind('/').map_or("/", |at| &path[..=at]);
-            format!("{folder}{reference}")
+        let reference = reference.split('#').next().filter(|reference| !reference.is_empty())?;
+        let scheme = &self.0[..self.0.find("://")?];
+        let (host, own) = self.host_and_target();
+        if reference.contains("://") || reference.starts_with("//") {
+            let absolute = if reference.starts_with("//") {
+                format!("{scheme}:{reference}")
+            } else {
+                reference.to_owned()
+            };
+            let other = Self::of_url(&absolute)?;
+            let same = other.0.split("://").next() == Some(scheme) && other.host_and_target().0 == host;
+            return same.then_some(other);
+        }
+        let own_path = own.split('?').next().unwrap_or_default();
+        let target = match reference.as_bytes().first()? {
+            b'/' => reference.to_owned(),
+            b'?' => format!("{own_path}{reference}"),
+            _ => {
+                let folder = own_path.rfind('/').map_or("/", |at| &own_path[..=at]);
+                format!("{folder}{reference}")
+            }
         };
-        let target = if target.is_empty() { "/" } else { &target };
-        Some(Self(format!("{origin}{target}").into()))
+        let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+        Some(Self(format!("{scheme}://{host}{}{query}", without_dot_segments(path)).into()))
     }
+}
+
+/// RFC 3986, section 5.2.4.
+fn without_dot_segments(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        match segment {
+            "." | ".." => {
+                if segment == ".." {
+                    kept.pop();
+                }
+                if is_last {
+                    kept.push("");
+                }
+            }
+            other => kept.push(other),
+        }
+    }
+    format!("/{}", kept.join("/"))
 }
 
 impl Borrow<str> for CacheKey {
@@ -97,6 +119,11 @@ mod tests {
         let cases = [
             ("/z?1#f", Some("http://a.example/z?1")),
             ("z", Some("http://a.example/x/z")),
+            ("?page=2", Some("http://a.example/x/y?page=2")),
+            ("../z", Some("http://a.example/z")),
+            ("./z/../w/.", Some("http://a.example/x/w/")),
+            ("/a/../../b?c=/../d", Some("http://a.example/b?c=/../d")),
+            ("http://a.example:80/z", Some("http://a.example/z")),
             ("http://A.example/z", Some("http://a.example/z")),
             ("http://a.example", Some("http://a.example/")),
             ("//a.example/z", Some("http://a.example/z")),

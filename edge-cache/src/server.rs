@@ -99,7 +99,9 @@ async fn sweep_tags(cache: Arc<Cache>) {
     let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
     for shard in (0..SHARDS).cycle() {
         ticks.tick().await;
-        cache.tags.sweep(shard);
+        let cache = Arc::clone(&cache);
+        // It only comes to nothing when the runtime ends.
+        let _ = tokio::task::spawn_blocking(move || cache.tags.sweep(shard)).await;
     }
 }
 
@@ -126,6 +128,7 @@ async fn connection(cache: Arc<Cache>, accepted: Accepted) {
         .serve_connection(TokioIo::new(WriteDeadline::new(stream, SEND_TIMEOUT)), service);
     let mut serving = std::pin::pin!(serving);
     let served = tokio::select! {
+        biased;
         served = serving.as_mut() => served,
         () = cache.shutdown.draining() => {
             serving.as_mut().graceful_shutdown();

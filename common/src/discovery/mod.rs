@@ -42,13 +42,24 @@ pub trait Lookup: Send + Sync + 'static {
 #[derive(Debug, Clone, clap::Args)]
 pub struct DiscoveryOptions {
     /// How often names are looked up.
-    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     pub dns_interval: HumanDuration,
     /// The DNS server to ask, instead of those in /etc/resolv.conf.
     #[arg(long, value_name = "IP:PORT")]
     pub dns_server: Option<SocketAddr>,
 }
 
+fn interval(text: &str) -> Result<HumanDuration, String> {
+    let interval: HumanDuration =
+        text.parse().map_err(|error: crate::config::UnitError| error.to_string())?;
+    if interval.get() < SHORTEST_INTERVAL {
+        return Err(format!("expected at least {}ms", SHORTEST_INTERVAL.as_millis()));
+    }
+    Ok(interval)
+}
+
+/// More often a DNS server would feel it.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// How long one look-up may take before it counts as failed.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -167,6 +167,9 @@ mod tests {
         assert_eq!(listener.accept().await.identify().await.unwrap().1, Peer::Unix);
         drop(listener);
         assert!(!path.exists());
+        std::fs::write(&path, "precious").unwrap();
+        Listener::bind(&Address::Unix(path.clone()), &plain_options(1)).await.unwrap_err();
+        assert!(path.exists(), "a file that is no socket stays");
     }
 
     #[tokio::test]

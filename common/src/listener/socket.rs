@@ -1,6 +1,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -98,8 +99,13 @@ fn tcp(address: SocketAddr, options: &ListenOptions) -> io::Result<Socketed> {
 }
 
 fn unix(path: &Path) -> io::Result<Socketed> {
-    // A socket that nobody answers is left over from a process that was killed.
-    if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
+    // A socket that nobody answers is left over from a process that was killed. Anything else that has the
+    // name is somebody's, and stays.
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket
+        && let Err(error) = std::os::unix::net::UnixStream::connect(path)
+        && error.kind() == io::ErrorKind::ConnectionRefused
+    {
         std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -17,6 +18,9 @@ use crate::policy::storable::NotStored;
 
 /// Bytes ahead of the slowest reader that a stream may hold.
 const WINDOW: u64 = 256 * 1024;
+
+/// How long readers who are through wait for one who is not.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The bytes of all fills that may be held at once, beside the store itself.
 #[derive(Debug)]
@@ -58,6 +62,8 @@ enum Mode {
 struct ReaderState {
     /// Index of the next chunk.
     next: usize,
+    /// Bytes of it that were taken already.
+    offset: usize,
     /// Bytes taken.
     taken: u64,
     waker: Option<Waker>,
@@ -116,7 +122,7 @@ impl Fill {
         if state.first > 0 {
             return None;
         }
-        let fresh = ReaderState { next: 0, taken: 0, waker: None };
+        let fresh = ReaderState { next: 0, offset: 0, taken: 0, waker: None };
         let slot = if let Some(free) = state.readers.iter().position(Option::is_none) {
             state.readers[free] = Some(fresh);
             free
@@ -138,8 +144,42 @@ impl Fill {
             if self.has_room()? {
                 return Ok(());
             }
-            moved.await;
+            if tokio::time::timeout(PATIENCE, moved).await.is_err() {
+                self.leave_behind();
+            }
         }
+    }
+
+    /// Readers that hold up others who have taken everything lose their place.
+    fn leave_behind(&self) {
+        let mut state = self.lock();
+        let received = state.received;
+        if !state.readers.iter().flatten().any(|reader| reader.taken == received) {
+            return;
+        }
+        for slot in &mut state.readers {
+            if let Some(reader) = slot.take_if(|reader| received - reader.taken >= WINDOW)
+                && let Some(waker) = reader.waker
+            {
+                waker.wake();
+            }
+        }
+    }
+
+    /// The body is stored in these pieces: readers go on there, and what was held for them is given back.
+    pub fn stored(&self, pieces: &[Bytes]) {
+        let mut state = self.lock();
+        for reader in state.readers.iter_mut().flatten() {
+            let (mut next, mut offset) = (0, reader.taken as usize);
+            while let Some(piece) = pieces.get(next).filter(|piece| offset >= piece.len()) {
+                offset -= piece.len();
+                next += 1;
+            }
+            (reader.next, reader.offset) = (next, offset);
+        }
+        state.chunks = pieces.iter().cloned().collect();
+        let reserved = std::mem::take(&mut state.reserved);
+        self.budget.give_back(reserved);
     }
 
     fn append(&self, chunk: Bytes) {
@@ -222,9 +262,10 @@ impl Reader {
         // The slot is ours until we are dropped.
         let Some(Some(reader)) = readers.get_mut(self.slot) else { return Poll::Ready(Some(Err(Truncated))) };
         if let Some(chunk) = reader.next.checked_sub(*first).and_then(|at| chunks.get(at)) {
+            let chunk = chunk.slice(reader.offset.min(chunk.len())..);
             reader.next += 1;
+            reader.offset = 0;
             reader.taken += chunk.len() as u64;
-            let chunk = chunk.clone();
             if *mode != Mode::Retained {
                 self.fill.moved.notify_one();
             }
@@ -324,6 +365,54 @@ mod tests {
         assert_eq!(rest, chunk.len() * 2);
         assert_eq!(writer.await.unwrap(), Err(NotStored::TooLarge));
         assert!(fill.reader().is_none(), "the first bytes are gone");
+    }
+
+    #[tokio::test]
+    async fn readers_go_on_in_what_was_stored() {
+        let (fill, budget) = fill(100, 100);
+        let mut readers = [fill.reader().unwrap(), fill.reader().unwrap(), fill.reader().unwrap()];
+        for chunk in ["abc", "de", "fgh"] {
+            fill.push(Bytes::from_static(chunk.as_bytes())).await.unwrap();
+        }
+        assert_eq!(next(&mut readers[1]).await.unwrap().unwrap(), "abc");
+        for chunk in ["abc", "de", "fgh"] {
+            assert_eq!(next(&mut readers[2]).await.unwrap().unwrap(), chunk);
+        }
+        fill.finish(Ok(())).unwrap();
+        fill.stored(&[Bytes::from_static(b"abcd"), Bytes::from_static(b"efgh")]);
+        assert_eq!(budget.left.load(Ordering::Relaxed), 100, "given back although readers are still there");
+        for (reader, rest) in readers.iter_mut().zip(["abcdefgh", "defgh", ""]) {
+            let mut read = Vec::new();
+            while let Some(chunk) = next(reader).await {
+                read.extend_from_slice(&chunk.unwrap());
+            }
+            assert_eq!(read, rest.as_bytes());
+        }
+        let mut late = fill.reader().unwrap();
+        assert_eq!(next(&mut late).await.unwrap().unwrap(), "abcd");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_holds_up_another_is_left_behind() {
+        let (fill, _) = fill(1, 100);
+        let (mut fast, mut stuck) = (fill.reader().unwrap(), fill.reader().unwrap());
+        let chunk = Bytes::from(vec![7; WINDOW as usize]);
+        let writer = tokio::spawn({
+            let (fill, chunk) = (Arc::clone(&fill), chunk.clone());
+            async move {
+                for _ in 0..3 {
+                    fill.push(chunk.clone()).await.unwrap();
+                }
+                fill.finish(Ok(()))
+            }
+        });
+        let mut read = 0;
+        while let Some(chunk) = next(&mut fast).await {
+            read += chunk.unwrap().len();
+        }
+        assert_eq!(read, chunk.len() * 3);
+        assert_eq!(writer.await.unwrap(), Err(NotStored::TooLarge));
+        assert_eq!(next(&mut stuck).await, Some(Err(Truncated)), "and never takes it for complete");
     }
 
     #[tokio::test]

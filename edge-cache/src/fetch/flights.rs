@@ -25,8 +25,8 @@ use crate::store::{Head, Stored};
 pub enum Outcome {
     /// A response that may be stored; its body is on the way.
     Filling(Arc<Filling>),
-    /// The stored response was validated by a 304.
-    Validated(Arc<Stored>),
+    /// The stored response was validated by a 304, asked for at this point in the order of invalidations.
+    Validated(Arc<Stored>, Epoch),
     /// Only the leader may have this response: everybody else fetches alone.
     Alone,
     Failed(FetchError),
@@ -59,10 +59,13 @@ impl Outcome {
             {
                 from_fill(request, &filling, filling.reader()?, verdict)
             }
-            Self::Validated(stored) if stored.head.selector.matches(&request.headers) => {
+            Self::Validated(stored, began)
+                if stored.head.selector.matches(&request.headers)
+                    && epochs.is_current(began, &stored.tags) =>
+            {
                 from_store(request, &stored, verdict, SystemTime::now())
             }
-            Self::Filling(_) | Self::Validated(_) | Self::Alone | Self::Failed(_) => return None,
+            Self::Filling(_) | Self::Validated(..) | Self::Alone | Self::Failed(_) => return None,
         };
         status.collapsed = true;
         Some((response, status))
@@ -123,7 +126,7 @@ impl Flights {
     /// What is being fetched under `key` must not be stored, nor joined by later requests.
     pub fn invalidate(&self, key: &CacheKey) {
         for flight in self.lock().remove(key).unwrap_or_default() {
-            flight.invalidated.store(true, Ordering::Release);
+            flight.invalidated.store(true, Ordering::SeqCst);
         }
     }
 
@@ -148,11 +151,21 @@ impl Lead {
 
     /// Whether the key was invalidated after this fetch began.
     pub fn is_invalidated(&self) -> bool {
-        self.flight.invalidated.load(Ordering::Acquire)
+        self.flight.invalidated.load(Ordering::SeqCst)
+    }
+
+    /// Completes when no follower is left, or none has come.
+    pub async fn forsaken(&self) {
+        self.flight.outcome.closed().await;
     }
 
     pub fn key(&self) -> &CacheKey {
         &self.flight.key
+    }
+
+    /// What tells this fetch from others of its key.
+    pub fn selection(&self) -> &[u8] {
+        &self.flight.selection
     }
 }
 

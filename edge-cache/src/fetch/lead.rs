@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::header::{CONTENT_LENGTH, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE};
-use http::{Response, StatusCode, request, response};
-use http_body_util::{BodyExt as _, Either, Empty};
+use http::{HeaderMap, Response, StatusCode, request, response};
+use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 
 use super::FetchError;
 use super::fill::{Fill, Reader, Truncated};
 use super::flights::{Filling, Lead, Outcome, Seat};
-use super::origin::OriginBody;
+use super::origin::{OriginBody, RequestBody};
 use super::pass::{is_server_error, send};
 use crate::cache::Cache;
 use crate::invalidate::Mode;
@@ -35,8 +35,11 @@ use crate::store::{Head, Lookup, Stored};
 /// What the leader's own client gets.
 #[derive(Debug)]
 pub enum Led {
-    Filling(Arc<Filling>, Reader),
-    Validated(Arc<Stored>),
+    /// The response that fills the store, with the fields that are for this client alone.
+    Filling(Arc<Filling>, Reader, HeaderMap),
+    /// The response that a 304 has validated, with the fields of the 304 that are for this client alone,
+    /// and whether it stays in the store.
+    Validated(Arc<Stored>, HeaderMap, Result<(), NotStored>),
     NotStored(Box<response::Parts>, OriginBody, NotStored),
     /// Stored by somebody else in the meantime.
     Found(Arc<Stored>),
@@ -45,8 +48,13 @@ pub enum Led {
 impl Led {
     pub fn into_answer(self, request: &request::Parts, verdict: Verdict) -> Answer {
         match self {
-            Self::Filling(filling, reader) => from_fill(request, &filling, reader, verdict),
-            Self::Validated(stored) => from_store(request, &stored, verdict, SystemTime::now()),
+            Self::Filling(filling, reader, own) => with(from_fill(request, &filling, reader, verdict), own),
+            Self::Validated(stored, own, stays) => {
+                let (response, mut status) =
+                    with(from_store(request, &stored, verdict, SystemTime::now()), own);
+                status.stored = Some(stays);
+                (response, status)
+            }
             Self::Found(stored) => from_store(request, &stored, Verdict::Hit, SystemTime::now()),
             Self::NotStored(mut head, body, why) => {
                 tags::strip(&mut head.headers);
@@ -58,6 +66,19 @@ impl Led {
     }
 }
 
+/// Adds the fields that only one client may have.
+fn with((mut response, status): Answer, own: HeaderMap) -> Answer {
+    let mut last = None;
+    for (name, value) in own {
+        // A repeated field comes without its name.
+        last = name.or(last);
+        if let Some(name) = &last {
+            response.headers_mut().append(name.clone(), value);
+        }
+    }
+    (response, status)
+}
+
 /// Fetches for `request` and whoever follows it. Dropping the future leaves the fetch going.
 pub async fn lead(
     cache: &Arc<Cache>,
@@ -66,7 +87,7 @@ pub async fn lead(
     stored: Option<Arc<Stored>>,
 ) -> Result<Led, FetchError> {
     let (leader, told) = oneshot::channel();
-    cache.shutdown.spawn(Fetch::new(cache, lead, request, stored).run(leader));
+    cache.shutdown.spawn(Fetch::new(cache, lead, request, stored).run(Some(leader)));
     told.await.unwrap_or_else(|_| Err(FetchError::Broken("the service is ending".into())))
 }
 
@@ -74,12 +95,19 @@ pub async fn lead(
 pub fn refresh(cache: &Arc<Cache>, request: &Normalised, found: &Lookup, stored: &Arc<Stored>) {
     if let Seat::Leader(lead) = cache.flights.join(&request.key, found.selection(&request.head.headers)) {
         let fetch = Fetch::new(cache, lead, request, Some(Arc::clone(stored)));
-        cache.shutdown.spawn(fetch.run(oneshot::channel().0));
+        cache.shutdown.spawn(fetch.run(None));
     }
 }
 
-/// Where the leader's client waits; it may have gone.
-type Leader = oneshot::Sender<Result<Led, FetchError>>;
+/// Where the leader's client waits; it may have gone. A refresh behind a stale answer has none.
+type Leader = Option<oneshot::Sender<Result<Led, FetchError>>>;
+
+fn tell(leader: Leader, led: Result<Led, FetchError>) {
+    if let Some(leader) = leader {
+        // Who has gone does not want to know.
+        let _ = leader.send(led);
+    }
+}
 
 struct Fetch {
     cache: Arc<Cache>,
@@ -96,30 +124,33 @@ impl Fetch {
         Self { cache: Arc::clone(cache), lead, request: request.head.clone(), stored, began }
     }
 
-    async fn run(mut self, leader: Leader) {
+    async fn run(mut self, mut leader: Leader) {
         if let Some(found) = self.already_stored() {
-            self.lead.publish(Outcome::Validated(Arc::clone(&found)));
-            let _ = leader.send(Ok(Led::Found(found)));
+            self.lead.publish(Outcome::Validated(Arc::clone(&found), self.began));
+            tell(leader, Ok(Led::Found(found)));
             return;
         }
-        let (head, body, times) = match self.ask().await {
+        let asked = tokio::select! {
+            asked = self.ask() => asked,
+            // Nobody waits any more: PHP is not kept busy for it.
+            () = forsaken(&mut leader, &self.lead) => return,
+        };
+        let (head, body, times) = match asked {
             Ok(answer) => answer,
             Err(error) => {
                 self.lead.publish(Outcome::Failed(error.clone()));
-                let _ = leader.send(Err(error));
+                tell(leader, Err(error));
                 return;
             }
         };
         if let Some(stored) = self.stored.take_if(|_| head.status == StatusCode::NOT_MODIFIED) {
-            let stored = self.validated(&stored, &head, times);
-            self.lead.publish(Outcome::Validated(Arc::clone(&stored)));
-            let _ = leader.send(Ok(Led::Validated(stored)));
+            self.validated(&stored, &head, times, leader);
             return;
         }
         if is_server_error(head.status) && self.may_serve_stale() {
             let error = FetchError::ServerError(head.status);
             self.lead.publish(Outcome::Failed(error.clone()));
-            let _ = leader.send(Err(error));
+            tell(leader, Err(error));
             return;
         }
         let directives = CacheControl::of(&head.headers);
@@ -130,7 +161,7 @@ impl Fetch {
             Err(why) => {
                 self.not_stored(&head, why);
                 self.lead.publish(Outcome::Alone);
-                let _ = leader.send(Ok(Led::NotStored(Box::new(head), body, why)));
+                tell(leader, Ok(Led::NotStored(Box::new(head), body, why)));
             }
         }
     }
@@ -160,30 +191,46 @@ impl Fetch {
             }
         }
         let requested = SystemTime::now();
-        let (response, body) = send(&self.cache, head, Either::Left(Empty::new())).await?;
+        let (response, body) = send(&self.cache, head, RequestBody::empty()).await?;
         Ok((response, body, Times { requested, received: SystemTime::now() }))
     }
 
-    fn validated(&self, stored: &Stored, not_modified: &response::Parts, times: Times) -> Arc<Stored> {
+    /// Freshens what is stored. A 304 may bring what makes the response one client's own: then it is nobody
+    /// else's any more.
+    fn validated(&self, stored: &Stored, not_modified: &response::Parts, times: Times, leader: Leader) {
         let mut headers = stored.head.to_headers();
         update::freshen(&mut headers, &not_modified.headers);
         let directives = CacheControl::of(&headers);
         let status = stored.head.status;
         let freshness = Freshness::of(status, &headers, &directives, times.requested, times.received);
-        let selector = Selector::of(&self.request.headers, &headers);
-        let may_stay =
-            storable(&self.request.method, &self.request.headers, status, &headers, &directives, &freshness);
+        let Self { request, .. } = self;
+        let stays = storable(&request.method, &request.headers, status, &headers, &directives, &freshness);
+        let own = if stays.is_ok() { take_withheld(&mut headers, &directives) } else { HeaderMap::new() };
+        let selector = Selector::of(&request.headers, &headers);
         let tags = tags::of(&headers);
         tags::strip(&mut headers);
         let head = Head::new(status, &headers, directives, freshness, selector);
-        let stored = Arc::new(stored.freshened(head, tags));
-        match may_stay {
-            Ok(()) => self.store(&stored),
-            Err(_) => {
-                self.cache.store.remove(self.lead.key());
+        let freshened = Arc::new(stored.freshened(head, tags));
+        match stays {
+            Ok(()) => {
+                self.store(&freshened);
+                self.lead.publish(Outcome::Validated(Arc::clone(&freshened), self.began));
+            }
+            Err(why) => {
+                self.cache.metrics.not_stored(why.as_str());
+                self.forget_stored();
+                self.lead.publish(Outcome::Alone);
             }
         }
-        stored
+        tell(leader, Ok(Led::Validated(freshened, own, stays)));
+    }
+
+    /// Takes away the variant whose place the new response has taken.
+    fn forget_stored(&self) {
+        if let Lookup::Found(old) = self.cache.store.lookup(self.lead.key(), &self.request.headers) {
+            old.invalidate(Mode::Hard, SystemTime::now());
+            self.cache.store.remove_gone(self.lead.key());
+        }
     }
 
     fn may_serve_stale(&self) -> bool {
@@ -217,11 +264,13 @@ impl Fetch {
             why,
             NotStored::Authorization | NotStored::RequestNoStore | NotStored::Budget | NotStored::Invalidated
         );
-        if of_the_url && !head.status.is_server_error() {
-            // It has taken the place of what was stored.
-            self.cache.store.remove(self.lead.key());
-            self.cache.store.remember_uncacheable(self.lead.key());
+        let is_gone = matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE);
+        let is_error = head.status.is_client_error() || head.status.is_server_error();
+        if !of_the_url || self.lead.is_invalidated() || is_error && !is_gone {
+            return;
         }
+        self.forget_stored();
+        self.cache.store.note_cacheable(self.lead.key(), self.lead.selection(), false);
     }
 
     async fn fill(
@@ -233,9 +282,7 @@ impl Fetch {
         leader: Leader,
     ) {
         let mut headers = head.headers;
-        for name in &directives.withheld_fields {
-            headers.remove(name);
-        }
+        let own = take_withheld(&mut headers, &directives);
         let selector = Selector::of(&self.request.headers, &headers);
         let tags = tags::of(&headers);
         tags::strip(&mut headers);
@@ -246,7 +293,7 @@ impl Fetch {
         let reader = filling.reader();
         self.lead.publish(Outcome::Filling(Arc::clone(&filling)));
         if let Some(reader) = reader {
-            let _ = leader.send(Ok(Led::Filling(Arc::clone(&filling), reader)));
+            tell(leader, Ok(Led::Filling(Arc::clone(&filling), reader, own)));
         }
         self.cache.metrics.fills.inc();
         let filled = pump(body, &filling.fill).await;
@@ -254,12 +301,15 @@ impl Fetch {
         match filled {
             Ok(chunks) => {
                 let key = self.lead.key().clone();
-                self.store(&Arc::new(Stored::new(key, filling.head.clone(), filling.tags.clone(), &chunks)));
+                let stored = Arc::new(Stored::new(key, filling.head.clone(), filling.tags.clone(), &chunks));
+                drop(chunks);
+                filling.fill.stored(&stored.body);
+                self.store(&stored);
             }
             Err(why) => {
                 self.cache.metrics.not_stored(why.as_str());
                 if why == NotStored::TooLarge {
-                    self.cache.store.remember_uncacheable(self.lead.key());
+                    self.cache.store.note_cacheable(self.lead.key(), self.lead.selection(), false);
                 }
             }
         }
@@ -274,6 +324,7 @@ impl Fetch {
             return;
         }
         self.cache.store.insert(self.lead.key(), stored);
+        self.cache.store.note_cacheable(self.lead.key(), self.lead.selection(), true);
         self.cache.tags.add(stored);
         // An invalidation writes itself down before it looks for what is stored: one that came before the
         // insertion is seen here, a later one has found it.
@@ -285,6 +336,29 @@ impl Fetch {
         }
         self.cache.metrics.stored.inc();
     }
+}
+
+/// Completes when the leader's client has gone and nobody follows.
+async fn forsaken(leader: &mut Leader, lead: &Lead) {
+    match leader {
+        Some(leader) => {
+            leader.closed().await;
+            lead.forsaken().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Takes out the fields that `private="…"` and `no-cache="…"` keep from being shared.
+fn take_withheld(headers: &mut HeaderMap, directives: &CacheControl) -> HeaderMap {
+    let mut withheld = HeaderMap::new();
+    for name in &directives.withheld_fields {
+        for value in headers.get_all(name) {
+            withheld.append(name.clone(), value.clone());
+        }
+        headers.remove(name);
+    }
+    withheld
 }
 
 /// When the origin was asked and when it answered.

@@ -11,6 +11,7 @@ pub mod flights;
 pub mod lead;
 pub mod origin;
 pub mod pass;
+pub mod upload;
 
 pub use flights::{Flights, Outcome, Seat};
 pub use origin::{FetchError, Origin};

@@ -19,15 +19,14 @@ use common::discovery::Endpoints;
 use common::net::Endpoint;
 use http::{Method, Request, Response, StatusCode, request, response};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
-/// What a request to the origin carries.
-pub type RequestBody = Either<Empty<Bytes>, Incoming>;
+use super::upload::Progress;
+pub use super::upload::RequestBody;
 
 /// Deadlines and limits of the origin's side.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +74,7 @@ struct Pool {
 #[derive(Debug)]
 struct Lease {
     pool: Arc<Pool>,
+    uploaded: Arc<Progress>,
 }
 
 /// The origin's body, with the connection that it comes over.
@@ -98,6 +98,8 @@ pub enum OriginBodyError {
 /// A connection is not kept longer than most servers keep it (Apache: 5 s, nginx: 75 s).
 const IDLE_FOR: Duration = Duration::from_secs(4);
 const MAX_IDLE: usize = 256;
+/// A kept connection that is not ready by then is still busy with something.
+const READY_WITHIN: Duration = Duration::from_millis(20);
 /// After a failed connect an endpoint is only tried when there is no other.
 const DOWN_FOR: Duration = Duration::from_secs(1);
 const MAX_HEADERS: usize = 512;
@@ -112,16 +114,23 @@ impl Origin {
         self.endpoints.borrow().len()
     }
 
-    /// Sends a request and waits for the response's head. Cancel safe: the connection is closed.
+    /// Sends a request and waits for the response's head. The clock of the first byte runs from the end of
+    /// the request's body, which has a deadline of its own. Cancel safe: the connection is closed.
     pub async fn send(
         &self,
         head: request::Parts,
         body: RequestBody,
     ) -> Result<(response::Parts, OriginBody), FetchError> {
-        let answer = self.send_with_retries(head, body);
-        tokio::time::timeout(self.limits.first_byte, answer)
-            .await
-            .unwrap_or(Err(FetchError::FirstByteTimeout))
+        let uploaded = body.progress();
+        let too_late = async {
+            uploaded.end().await;
+            tokio::time::sleep(self.limits.first_byte).await;
+        };
+        tokio::select! {
+            biased;
+            answer = self.send_with_retries(head, body) => answer,
+            () = too_late => Err(FetchError::FirstByteTimeout),
+        }
     }
 
     async fn send_with_retries(
@@ -129,18 +138,21 @@ impl Origin {
         head: request::Parts,
         body: RequestBody,
     ) -> Result<(response::Parts, OriginBody), FetchError> {
-        // A request without a body can be made again from its head.
-        let replay = matches!(body, Either::Left(_)).then(|| head.clone());
-        let idempotent = is_idempotent(&head.method);
+        let uploaded = body.progress();
+        // A request without a body can be made again from its head, once.
+        let mut replay = (body.is_empty() && is_idempotent(&head.method)).then(|| head.clone());
+        let mut may_reuse = true;
         let mut request = Request::from_parts(head, body);
         let mut tried = Vec::new();
         loop {
             let (endpoint, pool) = self.choose(&tried)?;
-            let lease = Lease::new(&pool);
-            let (mut connection, kept) = match pool.idle().await {
-                Some(connection) => (connection, true),
+            let lease = Lease::new(&pool, &uploaded);
+            let kept = if may_reuse { pool.idle().await } else { None };
+            let is_kept = kept.is_some();
+            let mut connection = match kept {
+                Some(connection) => connection,
                 None => match self.connect(&endpoint).await {
-                    Ok(connection) => (connection, false),
+                    Ok(connection) => connection,
                     Err(error) => {
                         pool.mark_down();
                         tracing::warn!(%endpoint, %error, "cannot connect to the origin");
@@ -152,19 +164,23 @@ impl Origin {
                     }
                 },
             };
-            match connection.try_send_request(request).await {
+            let mut refused = match connection.try_send_request(request).await {
                 Ok(response) => return Ok(self.accept(response, connection, lease)),
-                Err(mut refused) => match refused.take_message() {
-                    // Never sent: the connection had gone. One that is new and refuses is no use again.
-                    Some(unsent) if kept => request = unsent,
-                    None if kept && idempotent && replay.is_some() => {
-                        request = Request::from_parts(
-                            replay.clone().ok_or(FetchError::NoEndpoint)?,
-                            Either::Left(Empty::new()),
-                        );
-                    }
-                    _ => return Err(FetchError::Broken(root_cause(refused.error()))),
-                },
+                Err(refused) => refused,
+            };
+            let broken = || FetchError::Broken(root_cause(refused.error()));
+            let went_away = refused.error().is_closed() || refused.error().is_incomplete_message();
+            let failed = broken();
+            match refused.take_message() {
+                // Never sent: the connection had gone. One that is new and refuses is no use again.
+                Some(unsent) if is_kept => request = unsent,
+                // A kept connection may close just when it is used. Once more, over a new one.
+                None if is_kept && went_away => {
+                    let head = replay.take().ok_or(failed)?;
+                    request = Request::from_parts(head, RequestBody::empty());
+                    may_reuse = false;
+                }
+                _ => return Err(failed),
             }
         }
     }
@@ -239,8 +255,11 @@ impl Pool {
     async fn idle(&self) -> Option<SendRequest<RequestBody>> {
         loop {
             let (mut connection, since) = self.lock_idle().pop()?;
+            if since.elapsed() >= IDLE_FOR {
+                continue;
+            }
             // Its last response is read, but its task may not have come round to saying so.
-            if since.elapsed() < IDLE_FOR && connection.ready().await.is_ok() {
+            if let Ok(Ok(())) = tokio::time::timeout(READY_WITHIN, connection.ready()).await {
                 return Some(connection);
             }
         }
@@ -273,9 +292,9 @@ impl Pool {
 }
 
 impl Lease {
-    fn new(pool: &Arc<Pool>) -> Self {
+    fn new(pool: &Arc<Pool>, uploaded: &Arc<Progress>) -> Self {
         pool.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { pool: Arc::clone(pool) }
+        Self { pool: Arc::clone(pool), uploaded: Arc::clone(uploaded) }
     }
 }
 
@@ -287,8 +306,11 @@ impl Drop for Lease {
 
 impl OriginBody {
     fn give_back(&mut self) {
+        // An origin may answer before it has read the whole request: what is still being sent would stand
+        // in front of the next one.
         if let Some(connection) = self.connection.take()
             && !connection.is_closed()
+            && self.lease.uploaded.has_ended()
         {
             self.lease.pool.keep(connection);
         }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use common::http::hop_by_hop;
-use http::header::{CONTENT_LOCATION, DATE, HeaderValue, LOCATION, VIA};
+use common::http::request_id::X_REQUEST_ID;
+use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, DATE, HeaderValue, LOCATION, TRANSFER_ENCODING, VIA};
 use http::{Method, Response, StatusCode, Version, request, response};
 
 use super::origin::{OriginBody, RequestBody};
@@ -22,7 +23,12 @@ pub async fn pass(
     body: RequestBody,
     verdict: Verdict,
 ) -> Result<Answer, FetchError> {
-    let (mut head, body) = send(cache, request.head.clone(), body).await?;
+    let mut head = request.head.clone();
+    if body.is_of_unknown_length() {
+        // hyper would send a GET's body of unknown length as none at all.
+        head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    let (mut head, body) = send(cache, head, body).await?;
     if !is_safe(&request.head.method) && (head.status.is_success() || head.status.is_redirection()) {
         invalidate(cache, request, &head);
     }
@@ -40,13 +46,21 @@ pub async fn send(
 ) -> Result<(response::Parts, OriginBody), FetchError> {
     cache.metrics.origin_requests.inc();
     let started = Instant::now();
+    let (url, request_id) = (head.uri.clone(), head.headers.get(X_REQUEST_ID).cloned());
     let sent = cache.origin.send(head, body).await;
     cache.metrics.origin_seconds.observe(started.elapsed().as_secs_f64());
-    let (mut head, body) = sent.inspect_err(|error| cache.metrics.origin_error(error::reason(error)))?;
+    let (mut head, body) = sent.inspect_err(|error| {
+        cache.metrics.origin_error(error::reason(error));
+        tracing::warn!(%error, %url, ?request_id, "no response from the origin");
+    })?;
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(FetchError::Broken("the origin switched protocols unasked".into()));
     }
     head.version = Version::HTTP_11;
+    if head.headers.contains_key(TRANSFER_ENCODING) {
+        // "A Transfer-Encoding overrides the Content-Length" (RFC 9112, section 6.3).
+        head.headers.remove(CONTENT_LENGTH);
+    }
     hop_by_hop::strip(&mut head.headers);
     // RFC 9110, section 6.6.1: a recipient with a clock records when a response without Date came.
     if !head.headers.contains_key(DATE)

@@ -45,13 +45,19 @@ impl TagIndex {
         self.shard(tag).get(tag).map(|all| all.iter().filter_map(Weak::upgrade).collect()).unwrap_or_default()
     }
 
-    /// Forgets what is gone in one shard.
+    /// Forgets what is gone in one shard, one tag at a time: a tag that every page carries takes a while, and
+    /// pages are stored meanwhile.
     pub fn sweep(&self, shard: usize) {
         let Some(shard) = self.shards.get(shard % SHARDS) else { return };
-        lock(shard).retain(|_, carriers| {
+        let tags: Vec<Box<str>> = lock(shard).keys().cloned().collect();
+        for tag in tags {
+            let mut shard = lock(shard);
+            let Some(carriers) = shard.get_mut(&tag) else { continue };
             carriers.retain(is_alive);
-            !carriers.is_empty()
-        });
+            if carriers.is_empty() {
+                shard.remove(&tag);
+            }
+        }
     }
 
     /// Tags known.

@@ -31,11 +31,12 @@ pub async fn carry_out(cache: &Arc<Cache>, command: &Command) -> usize {
         Command::Tags { tags, mode } => (by_tag(cache, tags), *mode),
         Command::Pattern { pattern, mode } => {
             cache.epochs.everything();
-            (cache.store.matching(|key| pattern.matches(key)), *mode)
+            let pattern = pattern.clone();
+            (all(cache, move |key| pattern.matches(key)).await, *mode)
         }
         Command::Everything => {
             cache.epochs.everything();
-            (cache.store.matching(|_| true), Mode::Hard)
+            (all(cache, |_| true).await, Mode::Hard)
         }
     };
     let now = SystemTime::now();
@@ -48,6 +49,12 @@ pub async fn carry_out(cache: &Arc<Cache>, command: &Command) -> usize {
     // A large one has kept this thread busy for some milliseconds.
     tokio::task::yield_now().await;
     count
+}
+
+/// Looks at every key, off the async threads.
+async fn all(cache: &Arc<Cache>, wanted: impl Fn(&CacheKey) -> bool + Send + 'static) -> Vec<Arc<Stored>> {
+    let cache = Arc::clone(cache);
+    tokio::task::spawn_blocking(move || cache.store.matching(wanted)).await.unwrap_or_default()
 }
 
 fn by_key(cache: &Cache, keys: &[CacheKey]) -> Vec<Arc<Stored>> {

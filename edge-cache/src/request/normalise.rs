@@ -32,7 +32,24 @@ pub enum Refusal {
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// What applications take from a proxy although it is not part of the key: from a stranger, one request
+/// could change what everybody gets (practical web cache poisoning).
+const STEERING: [HeaderName; 14] = [
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("client-ip"),
+    HeaderName::from_static("true-client-ip"),
+    HeaderName::from_static("x-client-ip"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-original-host"),
+    HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-http-host-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("front-end-https"),
+    HeaderName::from_static("x-url-scheme"),
+];
 /// What RFC 9110, section 7.6.3 asks of every proxy.
 pub const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 edge-cache");
 
@@ -56,10 +73,17 @@ pub fn normalise(
     let headers = &mut head.headers;
     headers.remove(EXPECT);
     if !client.trusted {
-        for name in [FORWARDED, X_FORWARDED_FOR, X_REAL_IP, TRACEPARENT, TRACESTATE] {
+        for name in [FORWARDED, TRACEPARENT, TRACESTATE].iter().chain(&STEERING) {
+            headers.remove(name);
+        }
+        let claims: Vec<HeaderName> =
+            headers.keys().filter(|name| name.as_str().starts_with("x-forwarded-")).cloned().collect();
+        for name in claims {
             headers.remove(name);
         }
     }
+    // httpoxy (CVE-2016-5385): nobody has a use for it.
+    headers.remove("proxy");
     let port = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
     let port: u16 = client.server_port.or(port).unwrap_or(client.scheme.default_port());
     forward(headers, &client, peer, &host, port);
@@ -140,7 +164,11 @@ pub fn canonical_host(text: &str, scheme: Scheme) -> Option<String> {
         }
         None => text.split_once(':').unwrap_or((text, "")),
     };
+    if !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
     let port: Option<u16> = if port.is_empty() { None } else { Some(port.parse().ok()?) };
+    let name = name.trim_end_matches('.');
     // The characters of DNS names, with the underscore that is met in practice.
     let plausible = name.starts_with('[')
         || !name.is_empty()
@@ -149,7 +177,7 @@ pub fn canonical_host(text: &str, scheme: Scheme) -> Option<String> {
     if !plausible {
         return None;
     }
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let name = name.to_ascii_lowercase();
     match port {
         Some(port) if port != scheme.default_port() => Some(format!("{name}:{port}")),
         _ => Some(name),
@@ -194,6 +222,8 @@ mod tests {
             ("a b", "/", None),
             ("a/b", "/", None),
             ("a:99999", "/", None),
+            ("a:+80", "/", None),
+            (".", "/", None),
             ("[::1", "/", None),
             ("a@b", "/", None),
         ];
@@ -227,6 +257,9 @@ mod tests {
                 .header("forwarded", "for=1.1.1.1")
                 .header("x-request-id", "mine")
                 .header("traceparent", "00-1-2-3")
+                .header("x-original-url", "/admin")
+                .header("x-forwarded-prefix", "/evil")
+                .header("proxy", "http://evil")
                 .header("connection", "x-secret")
                 .header("x-secret", "1")
                 .body(())
@@ -239,7 +272,9 @@ mod tests {
         assert_eq!(text("x-forwarded-proto").as_deref(), Some("http"));
         assert_eq!(text("x-forwarded-host").as_deref(), Some("a.example"));
         assert_eq!(text("forwarded").as_deref(), Some("for=192.0.2.1;host=\"a.example\";proto=http"));
-        assert_eq!((text("traceparent"), text("x-secret")), (None, None));
+        for name in ["traceparent", "x-secret", "x-original-url", "x-forwarded-prefix", "proxy"] {
+            assert_eq!(text(name), None, "{name}");
+        }
         assert_ne!(text("x-request-id").as_deref(), Some("mine"));
 
         let proxy = normalised(request(), "10.0.0.9:5").unwrap();

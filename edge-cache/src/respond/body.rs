@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use common::http::access_log::{AccessLog, Entry};
 use http_body::{Body as _, Frame, SizeHint};
+use prometheus_client::metrics::counter::Counter;
 
 use crate::fetch::fill::{Reader, Truncated};
 use crate::fetch::origin::{OriginBody, OriginBodyError};
@@ -13,6 +14,8 @@ use crate::fetch::origin::{OriginBody, OriginBodyError};
 #[derive(Debug)]
 pub struct Body {
     source: Source,
+    sent: u64,
+    counter: Option<Counter>,
     record: Option<Box<Record>>,
 }
 
@@ -38,7 +41,6 @@ pub enum BodyError {
 pub struct Record {
     pub entry: Entry,
     pub log: AccessLog,
-    pub bytes_sent: prometheus_client::metrics::counter::Counter,
 }
 
 impl Body {
@@ -75,7 +77,14 @@ impl Body {
     }
 
     const fn from_source(source: Source) -> Self {
-        Self { source, record: None }
+        Self { source, sent: 0, counter: None, record: None }
+    }
+
+    /// Adds its bytes to `counter` when it is over.
+    #[must_use]
+    pub fn counted(mut self, counter: &Counter) -> Self {
+        self.counter = Some(counter.clone());
+        self
     }
 
     /// Writes `record` when this body is over.
@@ -95,10 +104,8 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = ready!(self.source.poll_frame(cx));
-        if let (Some(record), Some(Ok(frame))) = (&mut self.record, &frame)
-            && let Some(data) = frame.data_ref()
-        {
-            record.entry.bytes += data.len() as u64;
+        if let Some(Ok(frame)) = &frame {
+            self.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
         }
         Poll::Ready(frame)
     }
@@ -188,8 +195,11 @@ impl Source {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        if let Some(record) = self.record.take() {
-            record.bytes_sent.inc_by(record.entry.bytes);
+        if let Some(counter) = &self.counter {
+            counter.inc_by(self.sent);
+        }
+        if let Some(mut record) = self.record.take() {
+            record.entry.bytes = self.sent;
             record.log.log(record.entry);
         }
     }

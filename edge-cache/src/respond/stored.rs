@@ -22,6 +22,9 @@ pub fn from_store(request: &request::Parts, stored: &Stored, verdict: Verdict, n
     let mut headers = stored.head.to_headers();
     set_age(&mut headers, &stored.head, now);
     if stored.head.status != StatusCode::OK {
+        if stored.head.status != StatusCode::NO_CONTENT {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(stored.length));
+        }
         return (respond(stored.head.status, headers, whole(request, stored)), status);
     }
     if conditional::not_modified(&request.headers, &stored.head) {

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ahash::RandomState;
 use http::HeaderMap;
@@ -16,7 +16,7 @@ pub struct Store {
     resources: Cache<CacheKey, Arc<Resource>, RandomState>,
     /// Hit-for-miss: URLs whose last response could not be stored, so that requests for them do not
     /// wait for each other (varnish-cache#1799).
-    uncacheable: Cache<CacheKey, Instant, RandomState>,
+    uncacheable: Cache<Box<[u8]>, (), RandomState>,
 }
 
 /// What is stored under one key: the variants that `Vary` tells apart, the newest first.
@@ -31,6 +31,10 @@ pub enum Lookup {
     UriMiss,
     /// Only variants for other requests; how the newest of them was selected.
     VaryMiss(Selector),
+}
+
+fn uncacheable_name(key: &CacheKey, selection: &[u8]) -> Box<[u8]> {
+    [key.as_str().as_bytes(), selection].concat().into()
 }
 
 impl Resource {
@@ -92,7 +96,6 @@ impl Store {
 
     /// Stores a response in the place of the variant with the same selector.
     pub fn insert(&self, key: &CacheKey, stored: &Arc<Stored>) {
-        self.uncacheable.invalidate(key.as_str());
         self.resources.entry(key.clone()).and_compute_with(|entry| {
             let mut variants = vec![Arc::clone(stored)];
             if let Some(entry) = entry {
@@ -137,12 +140,18 @@ impl Store {
         self.resources.remove(key.as_str()).is_some()
     }
 
-    pub fn remember_uncacheable(&self, key: &CacheKey) {
-        self.uncacheable.insert(key.clone(), Instant::now());
+    /// Notes whether the last answer to requests with this selection could be stored.
+    pub fn note_cacheable(&self, key: &CacheKey, selection: &[u8], cacheable: bool) {
+        let name = uncacheable_name(key, selection);
+        if cacheable {
+            self.uncacheable.invalidate(&name);
+        } else {
+            self.uncacheable.insert(name, ());
+        }
     }
 
-    pub fn is_uncacheable(&self, key: &CacheKey) -> bool {
-        self.uncacheable.contains_key(key.as_str())
+    pub fn is_uncacheable(&self, key: &CacheKey, selection: &[u8]) -> bool {
+        self.uncacheable.contains_key(&uncacheable_name(key, selection))
     }
 
     /// Keys stored.

@@ -4,4 +4,5 @@
 mod caching;
 mod fetching;
 mod invalidating;
+mod isolating;
 mod support;
