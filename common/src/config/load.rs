@@ -49,6 +49,7 @@ fn load_with<T: Parser>(
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     let plain = T::command();
     let mut command = plain.clone();
+    let mut sources: Vec<(clap::Id, &'static str)> = Vec::new();
 
     if let Some((path, named_by)) = config_path(&plain, &args, env_prefix, env) {
         for entry in read_file(&path, &named_by)? {
@@ -56,11 +57,11 @@ fn load_with<T: Parser>(
             let place = format!("{}:{}", path.display(), entry.line);
             try_alone(&plain, arg, &entry.values, &place)?;
             let id = arg.get_id().clone();
+            sources.push((id.clone(), "file"));
             command = command.mut_arg(id, |arg| arg.default_values(entry.values));
         }
     }
 
-    let mut environment = Vec::new();
     for arg in plain.get_arguments().filter(|arg| is_option(arg)) {
         let variable = variable_of(env_prefix, arg);
         let file_variable = format!("{variable}_FILE");
@@ -73,7 +74,7 @@ fn load_with<T: Parser>(
         let values = split(arg, &value.0);
         try_alone(&plain, arg, &values, &value.1)?;
         command = command.mut_arg(arg.get_id().clone(), |arg| arg.default_values(values));
-        environment.push((arg.get_id().clone(), value.1));
+        sources.push((arg.get_id().clone(), "environment"));
     }
     // For --help only: the values are in place already.
     command = command.mut_args(|arg| {
@@ -87,7 +88,7 @@ fn load_with<T: Parser>(
     });
 
     let mut matches = command.try_get_matches_from(args)?;
-    let rendered = render(&resolve(&plain, &matches, &environment));
+    let rendered = render(&resolve(&plain, &matches, &sources));
     let options = T::from_arg_matches_mut(&mut matches)?;
     Ok(Loaded { options, rendered })
 }
@@ -103,23 +104,17 @@ fn render(resolved: &[Resolved]) -> String {
     out
 }
 
-fn resolve(plain: &Command, matches: &ArgMatches, environment: &[(clap::Id, String)]) -> Vec<Resolved> {
+fn resolve(plain: &Command, matches: &ArgMatches, sources: &[(clap::Id, &'static str)]) -> Vec<Resolved> {
     let mut resolved = Vec::new();
     for arg in plain.get_arguments().filter(|arg| is_option(arg)) {
         let id = arg.get_id().as_str();
         let Ok(Some(raw)) = matches.try_get_raw(id) else { continue };
         let values = raw.map(|value| value.to_string_lossy().into_owned()).collect();
-        let built_in = arg.get_default_values();
+        // The environment wins over the file, and comes after it in the list.
+        let layered = sources.iter().rev().find(|(set, _)| set.as_str() == id).map(|(_, source)| *source);
         let source = match matches.value_source(id) {
             Some(ValueSource::CommandLine) => "flag",
-            _ if environment.iter().any(|(set, _)| set.as_str() == id) => "environment",
-            _ if matches
-                .get_raw(id)
-                .is_some_and(|raw| raw.eq(built_in.iter().map(clap::builder::OsStr::as_os_str))) =>
-            {
-                "default"
-            }
-            _ => "file",
+            _ => layered.unwrap_or("default"),
         };
         resolved.push(Resolved { key: key_of(arg), values, many: takes_many(arg), source });
     }
