@@ -104,7 +104,7 @@ async fn answer(cache: &Arc<Cache>, mut request: Normalised, body: Incoming) -> 
         // Whoever finds nobody at it still leads, so that a response that has become cacheable is stored.
         let selection = found.selection(&request.head.headers);
         let uncacheable = cache.store.is_uncacheable(&request.key, &selection);
-        if goes_alone(&request, &wishes) || uncacheable && (is_ranged(&request) || is_conditional(&request)) {
+        if wishes.no_store || uncacheable && wants_less(&request) {
             return alone(cache, &request, stored, &wishes, verdict).await;
         }
         let outcome = match cache.flights.join(&request.key, selection) {
@@ -156,17 +156,15 @@ async fn purge(cache: &Arc<Cache>, request: &Normalised) -> Answer {
     (response, CacheStatus::new(Verdict::Purge))
 }
 
-/// Requests whose answer could not be stored or shared: they wait for nobody.
-fn goes_alone(request: &Normalised, wishes: &CacheControl) -> bool {
-    request.head.method == Method::HEAD || wishes.no_store
-}
-
 fn is_ranged(request: &Normalised) -> bool {
     request.head.headers.contains_key(RANGE)
 }
 
-fn is_conditional(request: &Normalised) -> bool {
-    [IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| request.head.headers.contains_key(name))
+/// The client wants less than the whole response, which is what would be fetched to be stored.
+fn wants_less(request: &Normalised) -> bool {
+    let has_condition =
+        || [IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| request.head.headers.contains_key(name));
+    request.head.method == Method::HEAD || is_ranged(request) || has_condition()
 }
 
 /// Fetches for this request only, as the client made it.

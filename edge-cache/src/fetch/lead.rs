@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::header::{CONTENT_LENGTH, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE};
-use http::{HeaderMap, Response, StatusCode, request, response};
+use http::{HeaderMap, Method, Response, StatusCode, request, response};
 use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 
@@ -60,7 +60,8 @@ impl Led {
                 tags::strip(&mut head.headers);
                 let mut status = CacheStatus::new(verdict);
                 status.stored = Some(Err(why));
-                (Response::from_parts(*head, Body::passed(body)), status)
+                let body = if request.method == Method::HEAD { Body::empty() } else { Body::passed(body) };
+                (Response::from_parts(*head, body), status)
             }
         }
     }
@@ -121,7 +122,10 @@ struct Fetch {
 impl Fetch {
     fn new(cache: &Arc<Cache>, lead: Lead, request: &Normalised, stored: Option<Arc<Stored>>) -> Self {
         let began = cache.epochs.begin();
-        Self { cache: Arc::clone(cache), lead, request: request.head.clone(), stored, began }
+        let mut request = request.head.clone();
+        // A HEAD is answered from a stored GET: it is one that is fetched (as Varnish does).
+        request.method = Method::GET;
+        Self { cache: Arc::clone(cache), lead, request, stored, began }
     }
 
     async fn run(mut self, mut leader: Leader) {

@@ -66,6 +66,9 @@ pub fn from_fill(request: &request::Parts, filling: &Filling, reader: Reader, ve
         status.fwd_status = Some(StatusCode::OK);
         return (respond(StatusCode::NOT_MODIFIED, headers, Body::empty()), status);
     }
+    if request.method == Method::HEAD {
+        return (respond(head.status, headers, Body::empty()), status);
+    }
     let length: Option<u64> =
         headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let wanted = match length {

@@ -236,3 +236,24 @@ async fn requests_that_name_no_host_are_refused() {
     assert_eq!(edge.request("TRACE", "/", &[], b"").await.status, 405);
     assert_eq!(origin.requests().len(), 0);
 }
+
+#[tokio::test]
+async fn a_head_that_is_missed_fetches_the_page() {
+    let origin = FakeOrigin::start().await.unwrap();
+    origin.route("/", |_| page("hello"));
+    origin.route("/mine", |_| Reply::ok("hello").header("Cache-Control", "private"));
+    let edge = Edge::start(&origin, &[]).await;
+    let miss = edge.request("HEAD", "/", &[], b"").await;
+    assert_eq!((miss.status, x_cache(&miss), miss.header("content-length")), (200, "MISS", Some("5")));
+    edge.stored(1).await;
+    let hit = edge.request("HEAD", "/", &[], b"").await;
+    assert_eq!((hit.status, x_cache(&hit), hit.header("content-length")), (200, "HIT", Some("5")));
+    assert_eq!(edge.get("/").await.text(), "hello");
+    assert_eq!(origin.count("/"), 1);
+    for _ in 0..2 {
+        let mine = edge.request("HEAD", "/mine", &[], b"").await;
+        assert_eq!((mine.status, x_cache(&mine), mine.header("content-length")), (200, "MISS", Some("5")));
+    }
+    let methods: Vec<String> = origin.requests().into_iter().skip(1).map(|request| request.method).collect();
+    assert_eq!(methods, ["GET", "HEAD"], "what is known as uncacheable is asked for as it is");
+}
