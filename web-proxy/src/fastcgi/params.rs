@@ -101,13 +101,14 @@ fn name_of(host: &str) -> &str {
     }
 }
 
-/// `HTTP_*`. A name with an underscore would be the same parameter as one with a hyphen, which a proxy
-/// before us may have checked: it is dropped.
+/// `HTTP_*`. A name of anything but letters, digits and hyphens is dropped: with an underscore it would be
+/// the same parameter as the one with a hyphen, which a proxy before us may have checked, and PHP makes an
+/// underscore of a dot too.
 fn fields(params: &mut Params, headers: &HeaderMap) {
     let of_the_connection: Vec<HeaderName> = hop_by_hop::listed(headers).collect();
     let skipped = |name: &HeaderName| {
         let text = name.as_str();
-        text.contains('_')
+        !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             || DROPPED.contains(&text)
             || [CONTENT_TYPE, CONTENT_LENGTH, HOST, EXPECT].contains(name)
             || matches!(
