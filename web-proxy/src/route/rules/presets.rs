@@ -56,6 +56,14 @@ pub(super) const DRUPAL: &[RuleSource] = &[
         path: &["/vendor/**", "/sites/*/private/**", "/sites/*/files/{php,config_*}/**"],
         ..RULE
     },
+    // Nor may what visitors upload run, wherever the exceptions of the rules below would let it
+    // (SA-CORE-2006-006: another .htaccess of Drupal's).
+    RuleSource {
+        name: "php-not-allowed",
+        path: &["**/sites/*/{files,private}/**.php", "**/sites/*/{files,private}/**.php/**"],
+        found: Found::File,
+        ..RULE
+    },
     RuleSource {
         name: "moved-to-core",
         path: &["**/install.php", "**/rebuild.php"],

@@ -104,6 +104,8 @@ fn drupal_s_scripts() {
             ("/sites/default/files/evil.php", file("evil.php"), denied),
             ("/sites/default/files/evil.php/x", file("evil.php"), denied),
             ("/sites/default/files/evil.php", nothing("evil.php"), None),
+            ("/sites/default/files/core/evil.php", file("evil.php"), denied),
+            ("/sub/sites/a.example/files/core/modules/system/tests/http.php", file("http.php"), denied),
             ("/install.php", nothing("install.php"), Some("moved-to-core")),
             ("/sub/rebuild.php", nothing("rebuild.php"), Some("moved-to-core")),
             ("/core/install.php", file("install.php"), Some("installer")),
