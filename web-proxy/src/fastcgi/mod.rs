@@ -9,6 +9,7 @@
 mod error;
 mod exchange;
 mod head;
+mod pace;
 mod params;
 mod relay_body;
 mod reply;

@@ -6,23 +6,19 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
+use super::pace::Pace;
 use crate::request::ClientBody;
 
 #[derive(Debug)]
 pub enum RequestBody {
     None,
-    Streamed {
-        body: ClientBody,
-        length: u64,
-        /// How long the client may pause.
-        timeout: Duration,
-    },
+    Streamed { body: ClientBody, length: u64, pace: Pace },
     Spooled(Spool),
 }
 
@@ -38,7 +34,7 @@ pub struct Spool {
 #[derive(Debug, Clone)]
 pub struct BodyLimits {
     pub max: u64,
-    /// How long the client may pause.
+    /// How long the client may pause; twice that in sum, unless it earns more.
     pub timeout: Duration,
     pub spool: PathBuf,
 }
@@ -47,7 +43,8 @@ pub struct BodyLimits {
 pub enum RequestBodyError {
     #[error("the request's body is larger than {0} bytes")]
     TooLarge(u64),
-    #[error("the client has sent nothing of its body for {0:?}")]
+    /// By the [`Pace`]: how long the last piece was waited for.
+    #[error("the client sends its body too slowly: nothing in the last {0:?}")]
     TimedOut(Duration),
     #[error("the request's body cannot be read: {0}")]
     Client(hyper::Error),
@@ -61,18 +58,19 @@ const PIECE: usize = 64 << 10;
 impl RequestBody {
     /// What has come with the request; a chunked body is read to its end here.
     pub async fn receive(mut body: ClientBody, limits: &BodyLimits) -> Result<Self, RequestBodyError> {
+        let mut pace = Pace::new(limits.timeout);
         if let Some(length) = body.length() {
             if length > limits.max {
                 return Err(RequestBodyError::TooLarge(limits.max));
             }
             return Ok(match length {
                 0 => Self::None,
-                length => Self::Streamed { body, length, timeout: limits.timeout },
+                length => Self::Streamed { body, length, pace },
             });
         }
         let mut spool = Spool { length: 0, file: None, rest: Bytes::new() };
         let mut pending = BytesMut::new();
-        while let Some(piece) = next(&mut body, limits.timeout).await? {
+        while let Some(piece) = next(&mut body, &mut pace).await? {
             spool.length += piece.len() as u64;
             if spool.length > limits.max {
                 return Err(RequestBodyError::TooLarge(limits.max));
@@ -103,22 +101,24 @@ impl RequestBody {
     pub async fn piece(&mut self) -> Result<Option<Bytes>, RequestBodyError> {
         match self {
             Self::None => Ok(None),
-            Self::Streamed { body, timeout, .. } => next(body, *timeout).await,
+            Self::Streamed { body, pace, .. } => next(body, pace).await,
             Self::Spooled(spool) => spool.piece().await.map_err(RequestBodyError::Spool),
         }
     }
 }
 
-async fn next(body: &mut ClientBody, timeout: Duration) -> Result<Option<Bytes>, RequestBodyError> {
+async fn next(body: &mut ClientBody, pace: &mut Pace) -> Result<Option<Bytes>, RequestBodyError> {
     loop {
-        let frame = tokio::time::timeout(timeout, body.frame())
+        let patience = pace.patience();
+        let asked = Instant::now();
+        let frame = tokio::time::timeout(patience, body.frame())
             .await
-            .map_err(|_| RequestBodyError::TimedOut(timeout))?;
+            .map_err(|_| RequestBodyError::TimedOut(patience))?;
         let Some(frame) = frame else { return Ok(None) };
         // Trailers are of no use to PHP.
-        if let Ok(data) = frame.map_err(RequestBodyError::Client)?.into_data()
-            && !data.is_empty()
-        {
+        let data = frame.map_err(RequestBodyError::Client)?.into_data().unwrap_or_default();
+        pace.note(asked.elapsed(), data.len());
+        if !data.is_empty() {
             return Ok(Some(data));
         }
     }

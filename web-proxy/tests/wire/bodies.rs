@@ -156,6 +156,25 @@ async fn a_client_that_stops_sending() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_a_byte_now_and_then() {
+    let app = counting().await;
+    for (framing, dribble) in [("Content-Length: 100000", "a"), ("Transfer-Encoding: chunked", "1\r\na\r\n")]
+    {
+        let proxy = Proxy::start(&app.address(), &["--client-timeout=300ms"]).await;
+        let mut client = Client::connect(proxy.address).await.unwrap();
+        client.send(format!("POST / HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n")).await.unwrap();
+        // No pause is too long, but their sum is.
+        wait_until("the client to be refused", DEADLINE, async || {
+            client.send(dribble).await.unwrap();
+            proxy.metric("web_proxy_requests_total", &[("status", "4xx")]).await > 0.5
+        })
+        .await;
+        assert_eq!(client.response("POST").await.unwrap().status, 408, "{framing}");
+        wait_until("the worker to be free", DEADLINE, async || app.busy() == 0).await;
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_in_the_middle() {
     let app = counting().await;
     let proxy = Proxy::start(&app.address(), &[]).await;
