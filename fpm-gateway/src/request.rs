@@ -1,5 +1,8 @@
 //! A request as the web server sent it, and what it may not say.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::Bytes;
 use common::fastcgi::Params;
 use tokio::sync::mpsc;
@@ -14,16 +17,82 @@ pub struct Inbound {
     pub replies: Replies,
 }
 
-/// The request's body as it comes in; a bounded number of pieces waits here.
+/// The request's body as it comes in; what waits here is counted in the [`Backlog`] of its connection.
 #[derive(Debug)]
-pub struct Body(pub(crate) mpsc::Receiver<Bytes>);
+pub struct Body {
+    pieces: mpsc::UnboundedReceiver<Bytes>,
+    backlog: Arc<Backlog>,
+}
+
+/// Where the connection puts a body.
+#[derive(Debug)]
+pub(crate) struct BodySender {
+    pieces: mpsc::UnboundedSender<Bytes>,
+    backlog: Arc<Backlog>,
+}
+
+/// Body on one connection that its requests have not taken yet. While it has room the connection is read,
+/// so that an abort, an end of file and what belongs to others are heard behind a body that waits.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog(AtomicUsize);
+
+/// Bytes of body that may wait on one connection.
+const BACKLOG: usize = 128 << 10;
+/// What a piece counts for at least: a tiny one keeps its record's header and padding in memory too.
+const PIECE: usize = 512;
 
 impl Body {
+    pub(crate) fn channel(backlog: &Arc<Backlog>) -> (BodySender, Self) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let backlog = || Arc::clone(backlog);
+        (BodySender { pieces: sender, backlog: backlog() }, Self { pieces: receiver, backlog: backlog() })
+    }
+
     /// The next piece; `None` when the body is complete. A body that breaks off does not end: its
     /// request is given up instead.
     pub async fn next(&mut self) -> Option<Bytes> {
-        self.0.recv().await
+        let piece = self.pieces.recv().await?;
+        self.backlog.remove(&piece);
+        Some(piece)
     }
+
+    /// Nobody wants the rest, neither what is here nor what comes.
+    pub fn refuse(&mut self) {
+        self.pieces.close();
+        while let Ok(piece) = self.pieces.try_recv() {
+            self.backlog.remove(&piece);
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.refuse();
+    }
+}
+
+impl BodySender {
+    /// A piece that nobody wants is dropped.
+    pub(crate) fn send(&self, piece: Bytes) {
+        self.backlog.0.fetch_add(cost(&piece), Ordering::Relaxed);
+        if let Err(mpsc::error::SendError(piece)) = self.pieces.send(piece) {
+            self.backlog.remove(&piece);
+        }
+    }
+}
+
+impl Backlog {
+    pub(crate) fn has_room(&self) -> bool {
+        self.0.load(Ordering::Relaxed) < BACKLOG
+    }
+
+    fn remove(&self, piece: &Bytes) {
+        self.0.fetch_sub(cost(piece), Ordering::Relaxed);
+    }
+}
+
+fn cost(piece: &Bytes) -> usize {
+    piece.len().max(PIECE)
 }
 
 /// Parameters that steer PHP and that only we may set. A client's headers cannot be among them, since
@@ -53,7 +122,29 @@ pub fn name(params: &Params) -> String {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
+
+    #[test]
+    fn a_body_that_waits_is_counted_until_it_is_taken_or_refused() {
+        let backlog = Arc::default();
+        let full = |pieces: usize| {
+            let (sender, body) = Body::channel(&backlog);
+            (0..pieces).for_each(|_| sender.send(Bytes::from_static(b"x")));
+            (sender, body)
+        };
+        let (sender, mut body) = full(BACKLOG / PIECE);
+        assert!(!backlog.has_room(), "tiny pieces count");
+        assert_eq!(body.next().now_or_never(), Some(Some(Bytes::from_static(b"x"))));
+        assert!(backlog.has_room());
+        body.refuse();
+        assert_eq!(backlog.0.load(Ordering::Relaxed), 0);
+        sender.send(Bytes::from(vec![0; BACKLOG]));
+        assert!(backlog.has_room(), "refused");
+        drop(full(BACKLOG / PIECE).1);
+        assert_eq!(backlog.0.load(Ordering::Relaxed), 0);
+    }
 
     #[test]
     fn reserved_parameters_go() {

@@ -98,6 +98,7 @@ pub async fn relay(
                     // What it had to say may be readable all the same.
                     out = Outbound::new();
                     upload = Upload::Unwanted;
+                    inbound.body.refuse();
                 }
             }
             () = inbound.replies.room(), if !hearing => {

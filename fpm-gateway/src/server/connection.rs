@@ -4,16 +4,16 @@
 //! so that they end with it: a web server that goes away takes its requests with it, wherever they are.
 //!
 //! 1. Requests that run are moved on first, then what they answered is written.
-//! 2. Body that was read is handed to its request; while that does not take it, nothing else is read. A
-//!    web server that multiplexes has to live with that.
-//! 3. Then more is read, and new requests begin.
+//! 2. Then more is read: body goes to its request, and new requests begin. Nothing is read while too much
+//!    body waits for its requests, or too many answers for the web server.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use common::fastcgi::message::{MAX_CONNS, MAX_REQS, MPXS_CONNS};
 use common::fastcgi::{
     BeginRequest, EndRequest, Limits, Params, ProtocolStatus, ReadError, RequestDecoder, RequestEvent,
@@ -25,13 +25,12 @@ use futures_util::StreamExt as _;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Gateway;
 use super::replies::Outbox;
 use crate::handler::handle;
-use crate::request::{Body, Inbound};
+use crate::request::{Backlog, Body, BodySender, Inbound};
 
 /// How a request came to its end on its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +45,6 @@ pub enum Ended {
 const SEND_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a web server may go on sending after its last answer.
 const LINGER: Duration = Duration::from_secs(2);
-/// Pieces of body, at most 64 KiB each, between reading and the request.
-const BODY_PIECES: usize = 2;
 
 struct Connection {
     gateway: Arc<Gateway>,
@@ -55,8 +52,8 @@ struct Connection {
     outbox: Arc<Outbox>,
     running: FuturesUnordered<BoxFuture<'static, (u16, Option<Ended>)>>,
     open: HashMap<u16, Open>,
-    /// Body for a request that does not take it yet.
-    held: Option<(mpsc::Sender<Bytes>, Bytes)>,
+    /// Body that its requests have not taken yet.
+    backlog: Arc<Backlog>,
     /// No further request: the web server asked for that, or an answer was truncated.
     last: bool,
     /// A request ended before all of its body had come: the rest is still on its way.
@@ -67,7 +64,7 @@ struct Connection {
 #[derive(Default)]
 struct Open {
     keep_conn: bool,
-    body: Option<mpsc::Sender<Bytes>>,
+    body: Option<BodySender>,
     abort: Option<AbortHandle>,
 }
 
@@ -83,7 +80,7 @@ pub(super) async fn serve(gateway: Arc<Gateway>, accepted: Accepted) {
         outbox: Arc::default(),
         running: FuturesUnordered::new(),
         open: HashMap::new(),
-        held: None,
+        backlog: Arc::default(),
         last: false,
         unread: false,
     };
@@ -103,7 +100,7 @@ impl Connection {
         let idle_timeout = gateway.config.idle_timeout;
         let mut draining = std::pin::pin!(gateway.shutdown.draining());
         let mut drain = false;
-        let mut heard = Instant::now();
+        let mut active = Instant::now();
         let mut idle = std::pin::pin!(tokio::time::sleep(idle_timeout));
 
         loop {
@@ -114,16 +111,18 @@ impl Connection {
             tokio::select! {
                 biased;
                 Some((id, ended)) = self.running.next() => self.ended(id, ended),
-                written = self.outbox.flush(&mut writer) => written?,
-                () = hand_over(&mut self.held), if self.held.is_some() => {}
-                event = fcgi::request(&mut reader, &mut self.decoder), if self.held.is_none() => {
-                    heard = Instant::now();
+                written = self.outbox.flush(&mut writer) => {
+                    written?;
+                    active = Instant::now();
+                }
+                event = next_event(&mut reader, &mut self.decoder, &self.backlog, &self.outbox) => {
+                    active = Instant::now();
                     let Some(event) = event? else { return Ok(()) };
                     self.heard(event);
                 }
                 () = draining.as_mut(), if !drain => drain = true,
                 () = idle.as_mut(), if resting => {
-                    let end = heard + idle_timeout;
+                    let end = active + idle_timeout;
                     if end <= Instant::now() {
                         return Ok(());
                     }
@@ -138,8 +137,8 @@ impl Connection {
             RequestEvent::Begin { id, begin } => self.begin(id, begin),
             RequestEvent::Params { id, params } => self.start(id, params),
             RequestEvent::Stdin { id, chunk } => {
-                if let Some(sender) = self.open.get(&id).and_then(|open| open.body.clone()) {
-                    self.held = Some((sender, chunk));
+                if let Some(body) = self.open.get(&id).and_then(|open| open.body.as_ref()) {
+                    body.send(chunk);
                 }
             }
             RequestEvent::StdinEnd { id } => {
@@ -172,8 +171,8 @@ impl Connection {
 
     fn start(&mut self, id: u16, params: Params) {
         let Some(open) = self.open.get_mut(&id) else { return };
-        let (sender, receiver) = mpsc::channel(BODY_PIECES);
-        let inbound = Inbound { params, body: Body(receiver), replies: self.outbox.replies(id) };
+        let (sender, body) = Body::channel(&self.backlog);
+        let inbound = Inbound { params, body, replies: self.outbox.replies(id) };
         let handling = handle(Arc::clone(&self.gateway), inbound);
         let (abort, registration) = AbortHandle::new_pair();
         let handling = Abortable::new(handling, registration);
@@ -215,14 +214,17 @@ impl Connection {
     }
 }
 
-/// Gives the body that is held to its request, when that takes it. A request that has ended takes no more.
-async fn hand_over(held: &mut Option<(mpsc::Sender<Bytes>, Bytes)>) {
-    if let Some((sender, chunk)) = held
-        && let Ok(permit) = sender.reserve().await
-    {
-        permit.send(std::mem::take(chunk));
-    }
-    *held = None;
+/// What comes next, when there is room for it. Nobody wakes it when there is: it is polled again after every
+/// handler and every write, by the task that runs all three.
+async fn next_event<R: tokio::io::AsyncRead + Unpin>(
+    reader: &mut R,
+    decoder: &mut RequestDecoder,
+    backlog: &Backlog,
+    outbox: &Outbox,
+) -> Result<Option<RequestEvent>, ReadError> {
+    let has_room = || backlog.has_room() && !outbox.is_over_full();
+    poll_fn(|_| if has_room() { Poll::Ready(()) } else { Poll::Pending }).await;
+    fcgi::request(reader, decoder).await
 }
 
 /// Closes without destroying what was written: a close with unread bytes is a reset, which may overtake

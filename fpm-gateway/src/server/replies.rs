@@ -29,6 +29,9 @@ pub struct Replies {
 
 /// Bytes that wait to be written, beyond which no more are taken in.
 const HIGH_WATER: usize = 64 << 10;
+/// Bytes that wait to be written, beyond which nothing more is asked: answers that are ours, such as error
+/// pages, do not wait for room.
+const CEILING: usize = 1 << 20;
 /// Pieces in one `writev`.
 const MAX_SLICES: usize = 32;
 
@@ -44,6 +47,11 @@ impl Outbox {
 
     pub(super) fn is_empty(&self) -> bool {
         !self.lock().has_remaining()
+    }
+
+    /// The web server does not read what it asked for.
+    pub(super) fn is_over_full(&self) -> bool {
+        self.lock().remaining() >= CEILING
     }
 
     /// Writes once; waits while there is nothing to write. Nobody wakes it when there is: it is polled

@@ -3,6 +3,7 @@
 
 mod binary;
 mod failing;
+mod patience;
 mod php_fpm;
 mod queueing;
 mod relaying;
