@@ -1,15 +1,18 @@
 //! Binding, accepting, and HTTP/1.1 on each connection.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::discovery::discover;
 use common::http::access_log::AccessLog;
 use common::http::forwarded::Scheme;
 use common::listener::{Accepted, Bound, Listener};
-use common::net::WriteDeadline;
+use common::net::{Stream, WriteDeadline};
 use common::shutdown::Shutdown;
 use common::telemetry::Registry;
+use http::{Request, Version};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -104,32 +107,45 @@ async fn connection(site: Arc<Site>, accepted: Accepted) {
     };
     site.metrics.connections.inc();
     let open = Open(Arc::clone(&site));
+    let ends_by_closing = Arc::new(AtomicBool::new(false));
     let service = service_fn({
-        let site = Arc::clone(&site);
-        move |request| {
+        let (site, ends_by_closing) = (Arc::clone(&site), Arc::clone(&ends_by_closing));
+        move |request: Request<Incoming>| {
+            ends_by_closing.store(request.version() < Version::HTTP_11, Ordering::Relaxed);
             let site = Arc::clone(&site);
             async move { Ok::<_, std::convert::Infallible>(handle(site, peer, Scheme::Http, request).await) }
         }
     });
-    let serving = http1::Builder::new()
+    let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(site.config.client_timeout)
         .max_headers(MAX_HEADERS)
         .max_buf_size(site.config.max_head)
         // Not `pipeline_flush`: with it hyper buffers a body without bound for a client that does not read.
         .serve_connection(TokioIo::new(WriteDeadline::new(stream, SEND_TIMEOUT)), service);
-    let mut serving = std::pin::pin!(serving);
     let served = tokio::select! {
-        served = serving.as_mut() => served,
+        served = &mut serving => served,
         () = site.shutdown.draining() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+            std::pin::Pin::new(&mut serving).graceful_shutdown();
+            (&mut serving).await
         }
     };
     if let Err(error) = served {
         tracing::debug!(%error, "connection");
+        if error.is_user() && ends_by_closing.load(Ordering::Relaxed) {
+            reset(&serving.into_parts().io.into_inner().into_inner());
+        }
     }
     drop((open, permit));
+}
+
+/// A body that HTTP/1.0 ends by closing would look complete where it broke off (RFC 9112, section 8).
+fn reset(stream: &Stream) {
+    if let Stream::Tcp(stream) = stream
+        && let Err(error) = stream.set_zero_linger()
+    {
+        tracing::debug!(%error, "cannot reset a connection");
+    }
 }
 
 /// Counts a connection for as long as it is open.
