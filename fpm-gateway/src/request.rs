@@ -110,7 +110,20 @@ const RESERVED: [&[u8]; 6] = [
 
 /// Removes what may not come from outside.
 pub fn strip_reserved(params: &mut Params) {
-    params.retain(|name, _| !RESERVED.contains(&name));
+    params.retain(|name, _| !is_reserved(name));
+}
+
+/// PHP makes a name in `$_SERVER` of what comes: leading spaces go, it ends at a NUL and at an index in
+/// brackets, and what cannot be in a name becomes `_` (`php_register_variable_ex`). All that it could take
+/// for a reserved name is one.
+fn is_reserved(name: &[u8]) -> bool {
+    let name = name.trim_ascii_start().split(|byte| *byte == 0).next().unwrap_or_default();
+    let array = name.split(|byte| *byte == b'[').next().unwrap_or_default();
+    let same = |name: &[u8], reserved: &[u8]| {
+        let as_php = |byte: &u8| if matches!(byte, b' ' | b'.' | b'[') { b'_' } else { *byte };
+        name.iter().map(as_php).eq(reserved.iter().copied())
+    };
+    RESERVED.iter().any(|reserved| same(name, reserved) || same(array, reserved))
 }
 
 /// Names the request in a log line: its method and URI, without the query.
@@ -158,12 +171,18 @@ mod tests {
             ("GALERA_READERS", "evil:3306"),
             ("MEMCACHED_SERVERS", "evil:11211"),
             ("PHP_VALUE", "again"),
+            (" GALERA.WRITER", "x"),
+            ("GALERA_READERS[0]", "x"),
+            ("MEMCACHED[SERVERS", "x"),
+            ("GALERA WRITER\0", "x"),
+            ("GALERA_WRITERS", "harmless"),
+            ("", "harmless"),
         ]
         .into_iter()
         .collect();
         strip_reserved(&mut params);
         let names: Vec<&[u8]> = params.iter().map(|(name, _)| &name[..]).collect();
-        assert_eq!(names, [&b"SCRIPT_NAME"[..], b"HTTP_PHP_VALUE"]);
+        assert_eq!(names, [&b"SCRIPT_NAME"[..], b"HTTP_PHP_VALUE", b"GALERA_WRITERS", b""]);
     }
 
     #[test]

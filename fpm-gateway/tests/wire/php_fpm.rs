@@ -10,7 +10,7 @@ use test_support::php_fpm::PhpFpm;
 use test_support::wait::{DEADLINE, wait_until};
 use tokio::time::Instant;
 
-use crate::support::{Answer, Gateway};
+use crate::support::{Answer, Gateway, WebServer};
 
 const SCRIPT: &str = r#"<?php
 header('X-Method: ' . $_SERVER['REQUEST_METHOD']);
@@ -35,6 +35,11 @@ switch ($_SERVER['QUERY_STRING']) {
     case 'log':
         error_log('something happened');
         echo 'logged';
+        break;
+    case 'steering':
+        foreach (['GALERA_WRITER', 'GALERA_READERS', 'MEMCACHED_SERVERS'] as $name) {
+            if (isset($_SERVER[$name]) || getenv($name) !== false) { echo $name, ' '; }
+        }
         break;
     case 'headers':
         for ($n = 0; $n < 40; $n++) { header("X-Long-$n: " . str_repeat('h', 1000)); }
@@ -108,6 +113,31 @@ async fn pages_bodies_headers_and_logs() {
     let answer = gateway.connect().await.ask(&missing, b"").await.unwrap();
     assert_eq!(answer.status(), 404);
     assert!(String::from_utf8_lossy(&answer.stderr).contains("Primary script unknown"));
+}
+
+#[tokio::test]
+async fn names_that_php_takes_for_reserved_ones_do_not_pass() {
+    let site = Site::start(PhpFpm::builder()).await;
+    let gateway = Gateway::start(&[&site.fpm.address()], &[]).await;
+    let names = [
+        "GALERA_WRITER",
+        "GALERA.WRITER",
+        "GALERA WRITER",
+        "  GALERA_WRITER",
+        "GALERA_WRITER[x]",
+        "GALERA[WRITER",
+        "GALERA_WRITER\0x",
+        "MEMCACHED.SERVERS[a][b]",
+    ];
+    for name in names {
+        let mut params = site.params("GET", "steering", 0);
+        params.push(name, "forged");
+        // PHP-FPM itself believes it.
+        let direct = WebServer::connect(site.fpm.endpoint()).await.ask(&params, b"").await.unwrap();
+        assert!(!direct.body().is_empty(), "{name:?}: {}", direct.text());
+        let answer = gateway.connect().await.ask(&params, b"").await.unwrap();
+        assert_eq!((answer.status(), answer.body()), (200, &b""[..]), "{name:?}");
+    }
 }
 
 #[tokio::test]
