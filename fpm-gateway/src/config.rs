@@ -110,6 +110,9 @@ impl Config {
             return Err(ConfigError::Conflict(message));
         }
         let durations = [
+            // Not to wait at all is queue-length = 0.
+            ("queue-timeout", gateway.queue_timeout),
+            ("idle-timeout", gateway.idle_timeout),
             ("connect-timeout", gateway.connect_timeout),
             ("read-timeout", gateway.read_timeout),
             ("probe-interval", gateway.probe_interval),
@@ -162,7 +165,14 @@ mod tests {
         .unwrap();
         assert_eq!(config.upstream.len(), 3);
         assert_eq!((config.workers_per_upstream, config.queue_timeout), (3, Duration::from_secs(10)));
-        for bad in ["--workers-per-upstream=0", "--ping-path=ping", "--read-timeout=0s", "--upstream=x"] {
+        for bad in [
+            "--workers-per-upstream=0",
+            "--ping-path=ping",
+            "--read-timeout=0s",
+            "--queue-timeout=0s",
+            "--idle-timeout=0s",
+            "--upstream=x",
+        ] {
             assert!(Config::from_flags([bad]).is_err(), "{bad}");
         }
     }

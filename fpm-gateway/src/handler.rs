@@ -46,6 +46,8 @@ async fn serve(gateway: &Arc<Gateway>, inbound: &mut Inbound) -> Result<EndReque
     let relayed = relay::relay(&mut worker, inbound, gateway.config.read_timeout).await;
     match &relayed {
         Ok(_) => worker.finished(),
+        // Not a failure of the replica.
+        Err(RelayError::ClientStalled(_)) => {}
         Err(error) => gateway.metrics.upstream_error(error.kind()),
     }
     Ok(relayed?)
@@ -67,9 +69,9 @@ async fn worker(gateway: &Gateway, visit: &Visit) -> Result<Worker, Failure> {
             return Err(Refusal::Unavailable.into());
         }
         gateway.metrics.retries.inc();
-        // A replica that cannot be reached is not chosen again before a probe has reached it; one whose
-        // backlog is full still may be.
-        if matches!(error, ConnectError::Full) {
+        // A replica that cannot be reached is not chosen again before a probe has reached it; the others
+        // still may be.
+        if !matches!(error, ConnectError::Unreachable(_)) {
             tokio::time::sleep(backoff.pause()).await;
         }
     }

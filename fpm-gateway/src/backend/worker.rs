@@ -25,6 +25,9 @@ pub enum ConnectError {
     /// The backlog of a Unix socket is full: the replica is busy with what others send it.
     #[error("its backlog is full")]
     Full,
+    /// We lack files, ports or memory for a connection, which says nothing of the replica.
+    #[error("cannot connect to anything: {0}")]
+    Exhausted(io::Error),
 }
 
 impl ConnectError {
@@ -34,6 +37,7 @@ impl ConnectError {
             Self::Unreachable(error) if error.kind() == io::ErrorKind::TimedOut => "connect_timeout",
             Self::Unreachable(_) => "connect",
             Self::Full => "backlog_full",
+            Self::Exhausted(_) => "exhausted",
         }
     }
 }
@@ -44,8 +48,8 @@ pub async fn connect(permit: Permit, timeout: Duration) -> Result<Worker, Connec
         Ok(stream) => Ok(Worker { stream, permit }),
         Err(error) => {
             let error = ConnectError::from(error);
-            if let ConnectError::Unreachable(cause) = &error {
-                tracing::debug!(endpoint = %permit.endpoint(), %cause, "cannot connect");
+            tracing::debug!(endpoint = %permit.endpoint(), cause = %error, "no connection");
+            if matches!(error, ConnectError::Unreachable(_)) {
                 permit.note(Sign::Unreachable);
             }
             Err(error)
@@ -55,10 +59,19 @@ pub async fn connect(permit: Permit, timeout: Duration) -> Result<Worker, Connec
 
 impl From<io::Error> for ConnectError {
     fn from(error: io::Error) -> Self {
-        // connect(2): EAGAIN for a Unix socket means that its backlog is full.
-        if error.kind() == io::ErrorKind::WouldBlock { Self::Full } else { Self::Unreachable(error) }
+        match error.kind() {
+            // connect(2): EAGAIN for a Unix socket means that its backlog is full.
+            io::ErrorKind::WouldBlock => Self::Full,
+            io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory => Self::Exhausted(error),
+            _ if error.raw_os_error().is_some_and(|code| OURS.contains(&code)) => Self::Exhausted(error),
+            _ => Self::Unreachable(error),
+        }
     }
 }
+
+/// Of the errors of socket(2) and connect(2), those that have no [`io::ErrorKind`] and are about us: ENFILE,
+/// EMFILE, ENOBUFS.
+const OURS: [i32; 3] = [23, 24, 105];
 
 impl Worker {
     /// The response is complete. END_REQUEST counts as the moment in which the worker is free: close at
@@ -93,5 +106,20 @@ impl Backoff {
 impl Default for Backoff {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_we_lack_is_not_the_replica_s_fault() {
+        // EAGAIN; EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL; ECONNREFUSED, ENOENT, EACCES, ETIMEDOUT.
+        let kind = |code| ConnectError::from(io::Error::from_raw_os_error(code)).kind();
+        assert_eq!(kind(11), "backlog_full");
+        assert_eq!([24, 23, 105, 12, 99].map(kind), ["exhausted"; 5]);
+        assert_eq!([111, 2, 13].map(kind), ["connect"; 3]);
+        assert_eq!(kind(110), "connect_timeout");
     }
 }

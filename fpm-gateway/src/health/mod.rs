@@ -57,7 +57,7 @@ pub fn judge(answer: &Answer, others: u32) -> Sign {
     match answer {
         Answer::Served | Answer::Overloaded => Sign::Alive,
         Answer::Unreachable(_) => Sign::Unreachable,
-        Answer::BacklogFull => Sign::Unknown,
+        Answer::NotAsked(_) => Sign::Unknown,
         Answer::Silent | Answer::Broken(_) if others > 0 => Sign::Unknown,
         Answer::Silent | Answer::Broken(_) => Sign::Unanswered,
     }
@@ -73,6 +73,7 @@ mod tests {
     use std::io;
 
     use super::*;
+    use crate::backend::ConnectError;
 
     #[test]
     fn judgements() {
@@ -82,7 +83,7 @@ mod tests {
             (Answer::Overloaded, 3, Sign::Alive),
             (refused(), 0, Sign::Unreachable),
             (refused(), 3, Sign::Unreachable),
-            (Answer::BacklogFull, 0, Sign::Unknown),
+            (Answer::NotAsked(ConnectError::Full), 0, Sign::Unknown),
             (Answer::Silent, 0, Sign::Unanswered),
             (Answer::Silent, 1, Sign::Unknown),
             (Answer::Broken("end of file".into()), 0, Sign::Unanswered),

@@ -16,8 +16,8 @@ pub enum Answer {
     /// It said that it has too much to do.
     Overloaded,
     Unreachable(io::Error),
-    /// A Unix socket whose backlog is full.
-    BacklogFull,
+    /// A Unix socket whose backlog is full, or we lack what a connection takes.
+    NotAsked(ConnectError),
     /// Connected, and no answer within the time-out.
     Silent,
     /// Connected, and an answer that is none.
@@ -29,7 +29,7 @@ pub async fn ask(endpoint: &Endpoint, probe: &Probe) -> Answer {
     let stream = match endpoint.connect(probe.timeout).await.map_err(ConnectError::from) {
         Ok(stream) => stream,
         Err(ConnectError::Unreachable(error)) => return Answer::Unreachable(error),
-        Err(ConnectError::Full) => return Answer::BacklogFull,
+        Err(error) => return Answer::NotAsked(error),
     };
     // PHP-FPM compares SCRIPT_NAME with its ping.path before it looks for the script. Without a ping.path
     // it finds no such file; the name ends in .php since others give a line in its log.
