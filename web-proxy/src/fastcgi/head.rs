@@ -64,7 +64,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, HeadError> {
         if name == "status" {
             status = Some(parse_status(value.as_bytes())?);
         } else {
-            headers.append(name, value);
+            // More fields than a map can hold.
+            headers.try_append(name, value).map_err(|_| HeadError::TooLarge)?;
         }
     }
     // "The server … MUST NOT" let fields of this connection through (section 6.3.5 leaves them to the server).

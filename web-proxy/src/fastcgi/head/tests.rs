@@ -12,6 +12,13 @@ fn parsed(text: &str) -> Result<(u16, Vec<String>), HeadError> {
 type Expected = Result<(u16, &'static [&'static str]), HeadError>;
 
 #[test]
+fn more_fields_than_a_map_holds() {
+    let fields = (0..40_000).map(|number| format!("{number:x}:\n")).collect::<Vec<_>>().concat();
+    assert!(fields.len() < MAX_HEAD);
+    assert_eq!(parse(fields.as_bytes()), Err(HeadError::TooLarge));
+}
+
+#[test]
 fn heads() {
     let cases: [(&str, Expected); 19] = [
         ("Content-Type: text/html\r\n\r\n", Ok((200, &["content-type: text/html"]))),
