@@ -85,6 +85,11 @@ fn describe(failure: &Failure) -> (Kind, StatusCode, &'static str) {
             Refusal::Method => {
                 (Kind::Error, StatusCode::METHOD_NOT_ALLOWED, "This method is not served here.")
             }
+            Refusal::TransferCoding => (
+                Kind::Error,
+                StatusCode::NOT_IMPLEMENTED,
+                "The request's body is coded in a way not known here.",
+            ),
             Refusal::TargetTooLong => (Kind::Error, StatusCode::URI_TOO_LONG, "The address is too long."),
             Refusal::FieldsTooLarge => (
                 Kind::Error,

@@ -60,7 +60,7 @@ async fn answer(
 fn failed(request: &Received, failure: &Failure) -> (Kind, Response<Body>) {
     let (kind, response) = error::answer(failure);
     let status = response.status().as_u16();
-    let (request_id, target) = (request.id.to_str().unwrap_or("-"), request.target());
+    let (request_id, target) = (request.id.to_str().unwrap_or("-"), &*request.target());
     if status >= 500 {
         tracing::warn!(request_id, status, target, %failure, "cannot answer");
     } else {

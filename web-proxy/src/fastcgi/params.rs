@@ -41,7 +41,7 @@ pub(super) fn params(request: &Received, script: &Script, length: Option<u64>, p
         params.push("PATH_TRANSLATED", [root, &script.path_info].concat());
     }
     params.push("REQUEST_METHOD", request.method.as_str().to_owned());
-    params.push("REQUEST_URI", request.target().to_owned());
+    params.push("REQUEST_URI", request.target().into_owned());
     params.push("QUERY_STRING", query(request, script));
     params.push("REQUEST_SCHEME", request.client.scheme.as_str());
     if request.client.scheme == Scheme::Https {

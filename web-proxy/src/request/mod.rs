@@ -2,13 +2,12 @@
 
 mod body;
 
-use common::http::forwarded::{
-    Client, FORWARDED, Scheme, TrustedProxies, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT,
-    X_FORWARDED_PROTO,
-};
+use std::borrow::Cow;
+
+use common::http::forwarded::{Client, FORWARDED, Scheme, TrustedProxies};
 use common::http::request_id;
 use common::listener::Peer;
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{Method, Uri, Version, request};
 
@@ -40,6 +39,9 @@ pub enum Refusal {
     /// CONNECT and TRACE: nobody needs them of a site.
     #[error("the method is not served")]
     Method,
+    /// Another transfer coding than chunked (RFC 9112, section 6.1): PHP would get the coded bytes.
+    #[error("a transfer coding that is not known here")]
+    TransferCoding,
     /// `OPTIONS *`: asks for nothing in particular.
     #[error("the server as a whole")]
     ServerOptions,
@@ -72,6 +74,13 @@ impl Received {
         }
         let client = Client::of(&headers, &peer, scheme, trusted);
         let host = host(&uri, version, &headers)?;
+        if client.host.as_deref().is_some_and(|told| sound(told).is_none()) {
+            return Err(Refusal::Host);
+        }
+        let codings = headers.get_all(TRANSFER_ENCODING);
+        if codings.iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+            return Err(Refusal::TransferCoding);
+        }
         let id = request_id::of(&headers, client.trusted);
         if uri.path() == "*" && method == Method::OPTIONS {
             return Err(Refusal::ServerOptions);
@@ -84,25 +93,19 @@ impl Received {
         }
         let path = UrlPath::parse(uri.path())?;
         if !client.trusted {
-            let told = [
-                X_FORWARDED_FOR,
-                X_FORWARDED_PROTO,
-                X_FORWARDED_HOST,
-                X_FORWARDED_PORT,
-                FORWARDED,
-                X_REAL_IP,
-            ];
-            for name in told {
-                headers.remove(name);
-            }
+            forget_what_proxies_say(&mut headers);
         }
         headers.insert(request_id::X_REQUEST_ID, id.clone());
         Ok(Self { method, uri, version, headers, path, host, client, peer, id })
     }
 
     /// The path and the query as they were sent, in origin form (RFC 9112, section 3.2.1).
-    pub fn target(&self) -> &str {
-        self.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str)
+    pub fn target(&self) -> Cow<'_, str> {
+        match self.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str) {
+            target if target.starts_with('/') => Cow::Borrowed(target),
+            // `http://host?query` has an empty path.
+            target => Cow::Owned(format!("/{target}")),
+        }
     }
 
     /// The port that the client has used.
@@ -125,15 +128,27 @@ fn host(uri: &Uri, version: Version, headers: &HeaderMap) -> Result<Option<Autho
         (None, None) if version < Version::HTTP_11 => return Ok(None),
         (None, None) => return Err(Refusal::Host),
     };
-    // It goes into redirects and links that PHP makes, so only what a host can be is let through.
+    sound(text).map(Some).ok_or(Refusal::Host)
+}
+
+/// It goes into redirects and links that PHP makes, so only what a host can be is let through.
+fn sound(text: &str) -> Option<Authority> {
     let plausible = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte));
-    let authority = text.parse::<Authority>().ok().filter(|_| plausible).ok_or(Refusal::Host)?;
+    let authority = text.parse::<Authority>().ok().filter(|_| plausible)?;
     let after = text.get(authority.host().len()..).unwrap_or_default();
     let port_is_sound = after.is_empty() || authority.port_u16().is_some();
-    if authority.host().is_empty() || !port_is_sound {
-        return Err(Refusal::Host);
+    (!authority.host().is_empty() && port_is_sound).then_some(authority)
+}
+
+/// All of `X-Forwarded-*`, since applications know more of them than we do (`-Prefix`, `-Ssl`, `-Server`).
+fn forget_what_proxies_say(headers: &mut HeaderMap) {
+    let told = |name: &&HeaderName| {
+        name.as_str().starts_with("x-forwarded-") || [FORWARDED, X_REAL_IP].contains(*name)
+    };
+    let told: Vec<HeaderName> = headers.keys().filter(told).cloned().collect();
+    for name in told {
+        headers.remove(name);
     }
-    Ok(Some(authority))
 }
 
 #[cfg(test)]
@@ -177,6 +192,16 @@ mod tests {
     }
 
     #[test]
+    fn targets() {
+        let cases =
+            [("/a%20b?c", "/a%20b?c"), ("http://a/b?c", "/b?c"), ("http://a?c", "/?c"), ("http://a", "/")];
+        for (uri, target) in cases {
+            let request = received("GET", uri, &[("host", "a")], "192.0.2.1:9").unwrap();
+            assert_eq!(request.target(), target, "{uri}");
+        }
+    }
+
+    #[test]
     fn refusals() {
         let refusal =
             |method: &str, uri: &str| received(method, uri, &[("host", "a")], "192.0.2.1:9").unwrap_err();
@@ -184,6 +209,10 @@ mod tests {
         assert_eq!(refusal("OPTIONS", "*"), Refusal::ServerOptions);
         assert_eq!(refusal("GET", "/%00"), Refusal::Path(PathError::Nul));
         assert_eq!(refusal("GET", &format!("/{}", "x".repeat(MAX_TARGET))), Refusal::TargetTooLong);
+        let coded = [("host", "a"), ("transfer-encoding", "gzip, chunked")];
+        assert_eq!(received("POST", "/", &coded, "192.0.2.1:9").unwrap_err(), Refusal::TransferCoding);
+        let unsound = [("host", "a"), ("x-forwarded-host", "a\"b")];
+        assert_eq!(received("GET", "/", &unsound, "10.0.0.2:9").unwrap_err(), Refusal::Host);
         assert_eq!(refusal("GET", "*"), Refusal::Path(PathError::NotAbsolute));
     }
 
@@ -193,11 +222,13 @@ mod tests {
             ("host", "site.example"),
             ("x-forwarded-for", "198.51.100.7"),
             ("x-forwarded-proto", "https"),
+            ("x-forwarded-prefix", "/x"),
             ("x-request-id", "abc"),
         ];
         let stranger = received("GET", "/", &told, "192.0.2.1:9").unwrap();
         assert_eq!((stranger.client.ip.to_string().as_str(), stranger.port()), ("192.0.2.1", 80));
         assert!(!stranger.headers.contains_key("x-forwarded-for"));
+        assert!(!stranger.headers.contains_key("x-forwarded-prefix"));
         assert_ne!(stranger.id, "abc");
         let proxy = received("GET", "/", &told, "10.0.0.2:9").unwrap();
         assert_eq!((proxy.client.ip.to_string().as_str(), proxy.port()), ("198.51.100.7", 443));
