@@ -10,7 +10,7 @@
 
 mod queue;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub struct Visit {
     ticket: u64,
     pub arrived: Instant,
     deadline: Instant,
+    /// It was let in before, to a replica that turned out to be gone.
+    admitted: AtomicBool,
 }
 
 /// One worker of one replica. Dropping it gives the worker to the next in the queue.
@@ -88,7 +90,12 @@ impl Admission {
     pub fn arrive(&self) -> Visit {
         let arrived = Instant::now();
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
-        Visit { ticket, arrived, deadline: arrived + self.limits.queue_timeout }
+        Visit {
+            ticket,
+            arrived,
+            deadline: arrived + self.limits.queue_timeout,
+            admitted: AtomicBool::new(false),
+        }
     }
 
     /// A worker for this request. Dropping the future gives its place in the queue up.
@@ -96,8 +103,8 @@ impl Admission {
         if Instant::now() >= visit.deadline {
             return Err(Refusal::QueueTimeout(self.limits.queue_timeout));
         }
-        let mut waiting = match self.enter(visit.ticket)? {
-            Entry::Now(permit) => return Ok(permit),
+        let mut waiting = match self.enter(visit)? {
+            Entry::Now(permit) => return Ok(visit.admit(permit)),
             Entry::Later(waiting) => waiting,
         };
         let mut outage = self.outage.subscribe();
@@ -109,7 +116,9 @@ impl Admission {
             };
             tokio::select! {
                 biased;
-                permit = &mut waiting.permit => return permit.map_err(|_| Refusal::Unavailable),
+                permit = &mut waiting.permit => {
+                    return permit.map(|permit| visit.admit(permit)).map_err(|_| Refusal::Unavailable);
+                }
                 () = tokio::time::sleep_until(end) => return Err(refusal),
                 // The sender lives as long as we do.
                 _ = outage.changed() => {}
@@ -117,7 +126,8 @@ impl Admission {
         }
     }
 
-    fn enter(self: &Arc<Self>, ticket: u64) -> Result<Entry<'_>, Refusal> {
+    fn enter(self: &Arc<Self>, visit: &Visit) -> Result<Entry<'_>, Refusal> {
+        let ticket = visit.ticket;
         let mut state = self.lock();
         if state.queue.is_first(ticket)
             && let Some((replica, endpoint)) = state.fleet.take()
@@ -125,7 +135,9 @@ impl Admission {
             return Ok(Entry::Now(Permit { admission: Arc::clone(self), replica, endpoint }));
         }
         let length = state.queue.len();
-        if length >= self.limits.queue_length {
+        // Who has waited already comes back to its place, if there is a queue at all: at most one a worker.
+        let has_place = self.limits.queue_length > 0 && visit.admitted.load(Ordering::Relaxed);
+        if length >= self.limits.queue_length && !has_place {
             return Err(Refusal::QueueFull { length });
         }
         let (sender, permit) = oneshot::channel();
@@ -204,6 +216,13 @@ impl Admission {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it is held; if something did, counting on is better than refusing all.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Visit {
+    fn admit(&self, permit: Permit) -> Permit {
+        self.admitted.store(true, Ordering::Relaxed);
+        permit
     }
 }
 

@@ -124,6 +124,24 @@ async fn a_second_attempt_keeps_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_second_attempt_finds_its_place_in_a_full_queue() {
+    let admission = Admission::new(LIMITS);
+    let replicas = admission.follow(&endpoints(2));
+    let visit = admission.arrive();
+    let first = admission.admit(&visit).await.unwrap();
+    let second = takes(&admission).await.unwrap();
+    let _later = (waits(&admission), waits(&admission), waits(&admission));
+    first.note(Sign::Unreachable);
+    drop(first);
+    let mut again = Box::pin(admission.admit(&visit));
+    assert!(again.as_mut().now_or_never().is_none());
+    assert_eq!(takes(&admission).await.unwrap_err(), Refusal::QueueFull { length: 4 });
+    drop(second);
+    let _permit = again.now_or_never().unwrap().unwrap();
+    assert_eq!((replicas.len(), admission.snapshot().1), (2, 3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_probe_takes_only_what_nobody_wants() {
     let admission = Admission::new(LIMITS);
     let replica = admission.follow(&endpoints(1)).remove(0).id;
