@@ -10,7 +10,7 @@ pub enum Sign {
     Served,
     /// It cannot be connected to.
     Unreachable,
-    /// It was connected to and did not answer a probe, though nobody we know of kept it busy.
+    /// It was connected to and hung up on a probe, or did not answer it though nobody we know of kept it busy.
     Unanswered,
     /// Nothing can be said: it may only be busy, and busy is not dead.
     Unknown,

@@ -58,7 +58,8 @@ pub fn judge(answer: &Answer, others: u32) -> Sign {
         Answer::Served | Answer::Overloaded => Sign::Alive,
         Answer::Unreachable(_) => Sign::Unreachable,
         Answer::NotAsked(_) => Sign::Unknown,
-        Answer::Silent | Answer::Broken(_) if others > 0 => Sign::Unknown,
+        // It may be busy. One that breaks off is not: it accepted, and hung up.
+        Answer::Silent if others > 0 => Sign::Unknown,
         Answer::Silent | Answer::Broken(_) => Sign::Unanswered,
     }
 }
@@ -78,7 +79,7 @@ mod tests {
     #[test]
     fn judgements() {
         let refused = || Answer::Unreachable(io::ErrorKind::ConnectionRefused.into());
-        let table: [(Answer, u32, Sign); 8] = [
+        let table: [(Answer, u32, Sign); 9] = [
             (Answer::Served, 0, Sign::Alive),
             (Answer::Overloaded, 3, Sign::Alive),
             (refused(), 0, Sign::Unreachable),
@@ -87,6 +88,7 @@ mod tests {
             (Answer::Silent, 0, Sign::Unanswered),
             (Answer::Silent, 1, Sign::Unknown),
             (Answer::Broken("end of file".into()), 0, Sign::Unanswered),
+            (Answer::Broken("end of file".into()), 3, Sign::Unanswered),
         ];
         for (answer, others, sign) in table {
             assert_eq!(judge(&answer, others), sign, "{answer:?} with {others} others");
