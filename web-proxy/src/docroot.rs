@@ -129,7 +129,9 @@ impl Docroot {
         };
         match opened {
             Ok(opened) => Ok(opened),
-            Err(Errno::XDEV) if wait == Wait::Allowed => self.open_real(relative, flags),
+            // EAGAIN: something was renamed, anywhere on the system, while the kernel followed a link with
+            // `..` in it (openat2(2)). Real paths have none.
+            Err(Errno::XDEV | Errno::AGAIN) if wait == Wait::Allowed => self.open_real(relative, flags),
             Err(Errno::XDEV | Errno::AGAIN) if wait == Wait::Never => Err(MapError::NotCached),
             Err(error) => Err(error.into()),
         }

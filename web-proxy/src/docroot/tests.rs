@@ -118,6 +118,31 @@ fn what_the_kernel_knows_is_found_without_waiting() {
     }
 }
 
+#[test]
+fn renames_elsewhere_do_not_matter() {
+    let folder = site();
+    let www = folder.path().join("www");
+    symlink("../a/b/file.txt", www.join("a/upwards")).unwrap();
+    let docroot = Docroot::open(&www, false).unwrap();
+    let path = UrlPath::parse("/a/upwards").unwrap();
+    let done = AtomicBool::new(false);
+    let failures = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (one, other) = (folder.path().join("secret/one"), folder.path().join("secret/other"));
+            fs::write(&one, "").unwrap();
+            while !done.load(Ordering::Relaxed) {
+                fs::rename(&one, &other).unwrap();
+                fs::rename(&other, &one).unwrap();
+            }
+        });
+        let failures: Vec<MapError> =
+            (0..20_000).filter_map(|_| docroot.map(&path, Wait::Allowed).err()).collect();
+        done.store(true, Ordering::Relaxed);
+        failures
+    });
+    assert!(failures.is_empty(), "{}, the first: {}", failures.len(), failures[0]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]
