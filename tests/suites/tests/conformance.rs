@@ -69,8 +69,9 @@ async fn no_worse_than_the_baseline() {
     let now =
         Baseline { required: count(&outcomes, Kind::Required), optimal: count(&outcomes, Kind::Optimal) };
     let yes = count(&outcomes, Kind::Check);
+    // ./test shows notes.
     println!(
-        "required {}/{}, optimal {}/{}, check {}/{} yes",
+        "\nnote: http-cache-tests: required {}/{}, optimal {}/{}, check {}/{} yes",
         now.required.passed, now.required.of, now.optimal.passed, now.optimal.of, yes.passed, yes.of
     );
     let file = root().join("tests/suites/conformance/baseline.json");
@@ -87,7 +88,11 @@ async fn no_worse_than_the_baseline() {
             panic!("{} of {} {what} tests pass, {} did before", now.passed, now.of, before.passed);
         }
         if now.passed > before.passed {
-            println!("better than the baseline: set {what}.passed to {} in {}", now.passed, file.display());
+            println!(
+                "note: better than the baseline: set {what}.passed to {} in {}",
+                now.passed,
+                file.display()
+            );
         }
     }
 }
