@@ -27,6 +27,7 @@ struct Resolved {
     key: String,
     values: Vec<String>,
     many: bool,
+    switch: bool,
     source: &'static str,
 }
 
@@ -95,8 +96,9 @@ fn load_with<T: Parser>(
 
 fn render(resolved: &[Resolved]) -> String {
     let mut out = String::new();
-    for Resolved { key, values, many, source } in resolved {
-        let quoted: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
+    for Resolved { key, values, many, switch, source } in resolved {
+        let quote = |value: &String| if *switch { value.clone() } else { format!("{value:?}") };
+        let quoted: Vec<String> = values.iter().map(quote).collect();
         let value = if *many { format!("[{}]", quoted.join(", ")) } else { quoted.join("") };
         // Writing to a String cannot fail.
         let _ = writeln!(out, "{key} = {value}  # {source}");
@@ -116,7 +118,8 @@ fn resolve(plain: &Command, matches: &ArgMatches, sources: &[(clap::Id, &'static
             Some(ValueSource::CommandLine) => "flag",
             _ => layered.unwrap_or("default"),
         };
-        resolved.push(Resolved { key: key_of(arg), values, many: takes_many(arg), source });
+        let switch = matches!(arg.get_action(), ArgAction::SetTrue);
+        resolved.push(Resolved { key: key_of(arg), values, many: takes_many(arg), switch, source });
     }
     resolved
 }

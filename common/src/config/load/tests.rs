@@ -109,7 +109,7 @@ fn what_is_rendered_can_be_loaded_again() {
     assert!(text.contains("grace = \"8s\"  # environment"), "{text}");
     assert!(text.contains("listen = [\"127.0.0.1:80\"]  # default"), "{text}");
     let unset = parse(&[], &[]).unwrap().rendered;
-    assert!(unset.contains("proxy-protocol = \"false\"  # default"), "{unset}");
+    assert!(unset.contains("proxy-protocol = false  # default"), "{unset}");
     let conf = file(&text);
     let again = parse(&["--config", conf.path().to_str().unwrap()], &[]).unwrap();
     assert_eq!(again.options.memory.bytes(), 4 << 20);
