@@ -2,7 +2,7 @@
 
 use common::http::hop_by_hop;
 use http::StatusCode;
-use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use http::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Head {
@@ -70,6 +70,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, HeadError> {
     }
     // "The server … MUST NOT" let fields of this connection through (section 6.3.5 leaves them to the server).
     hop_by_hop::strip(&mut headers);
+    // The message is ours, and made now (RFC 9110, section 6.6.1; as Apache with mod_php). Drupal's page cache
+    // repeats the date on which it stored a page: a cache in front of us would take that for the page's age,
+    // and a page older than its max-age would never be a hit again.
+    headers.remove(DATE);
     let content_length = take_length(&mut headers)?;
     let status = status.unwrap_or(if headers.contains_key(LOCATION) {
         // A client redirect; PHP says it in Status (section 6.2.3).

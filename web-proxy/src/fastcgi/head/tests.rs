@@ -20,7 +20,8 @@ fn more_fields_than_a_map_holds() {
 
 #[test]
 fn heads() {
-    let cases: [(&str, Expected); 19] = [
+    let cases: [(&str, Expected); 20] = [
+        ("Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nX: 1\r\n\r\n", Ok((200, &["x: 1"]))),
         ("Content-Type: text/html\r\n\r\n", Ok((200, &["content-type: text/html"]))),
         ("Content-Type:text/html\n\n", Ok((200, &["content-type: text/html"]))),
         ("Status: 404 Not Found\r\nX: 1\r\n\r\n", Ok((404, &["x: 1"]))),
