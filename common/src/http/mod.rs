@@ -1,7 +1,9 @@
 //! HTTP that both edge-cache and web-proxy speak.
 
 pub mod access_log;
+pub mod entity_tag;
 pub mod error_page;
 pub mod forwarded;
 pub mod hop_by_hop;
+pub mod range;
 pub mod request_id;

@@ -1,25 +1,21 @@
 //! The client's conditions against a stored response (RFC 9110, section 13.2.2).
 
+use common::http::entity_tag::{lists, opaque};
 use http::HeaderMap;
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED,
 };
 
 use crate::policy::freshness::http_date;
 use crate::store::Head;
 
-/// The fields that make a request conditional.
-pub const CONDITIONS: [HeaderName; 2] = [IF_NONE_MATCH, IF_MODIFIED_SINCE];
-
 /// Whether the client has the stored response already.
 pub fn not_modified(request: &HeaderMap, stored: &Head) -> bool {
     if request.contains_key(IF_NONE_MATCH) {
         // It alone counts when it is there (section 13.1.3).
-        let Some(ours) = stored.get(&ETAG) else {
-            return request.get_all(IF_NONE_MATCH).iter().any(|value| value.as_bytes().trim_ascii() == b"*");
-        };
-        return request.get_all(IF_NONE_MATCH).iter().any(|value| lists(value, ours));
+        let ours = stored.get(&ETAG).map(|tag| opaque(tag.as_bytes()));
+        return lists(request, &IF_NONE_MATCH, |tag| Some(opaque(tag)) == ours);
     }
     let (Some(since), Some(modified)) = (request.get(IF_MODIFIED_SINCE), stored.get(&LAST_MODIFIED)) else {
         return false;
@@ -40,40 +36,12 @@ pub fn strip_body_fields(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a list of entity tags holds `tag`, by weak comparison (section 8.8.3.2).
-fn lists(list: &HeaderValue, tag: &HeaderValue) -> bool {
-    let opaque = |tag: &[u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_vec();
-    let wanted = opaque(tag.as_bytes());
-    let list = list.as_bytes().trim_ascii();
-    list == b"*" || tags(list).any(|listed| opaque(listed) == wanted)
-}
-
-/// The entity tags of a list; a comma inside the quotes belongs to the tag.
-fn tags(list: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = list;
-    std::iter::from_fn(move || {
-        let start = rest.iter().position(|byte| !matches!(byte, b',' | b' ' | b'\t'))?;
-        rest = &rest[start..];
-        let mut quoted = false;
-        let end = rest
-            .iter()
-            .position(|byte| {
-                quoted ^= *byte == b'"';
-                *byte == b',' && !quoted
-            })
-            .unwrap_or(rest.len());
-        let (tag, after) = rest.split_at(end);
-        rest = after;
-        Some(tag.trim_ascii())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use std::time::SystemTime;
 
-    use http::StatusCode;
+    use http::{HeaderName, StatusCode};
 
     use super::*;
     use crate::policy::cache_control::CacheControl;

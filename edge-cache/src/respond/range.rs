@@ -1,41 +1,16 @@
-//! One range of bytes of a stored body (RFC 9110, section 14). More than one is answered with the whole,
-//! as section 14.2 allows.
+//! The part of a stored body that a request asks for (RFC 9110, section 14).
 
+use common::http::range::{self, ByteRange};
 use http::HeaderMap;
-use http::header::{ETAG, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE};
+use http::header::{ETAG, HeaderValue, IF_RANGE, LAST_MODIFIED};
 
 use crate::store::Head;
 
-/// What a request's `Range` asks of a body of a known length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
-    Whole,
-    /// The first byte and the one behind the last.
-    Part {
-        start: u64,
-        end: u64,
-    },
-    /// 416: no byte of it is there.
-    Unsatisfiable,
-}
-
-pub fn wanted(request: &HeaderMap, stored: &Head, length: u64) -> Wanted {
-    let Some(range) = request.get(RANGE) else { return Wanted::Whole };
-    if let Some(condition) = request.get(IF_RANGE)
-        && !is_same(condition, stored)
-    {
-        return Wanted::Whole;
+pub fn wanted(request: &HeaderMap, stored: &Head, length: u64) -> ByteRange {
+    match request.get(IF_RANGE) {
+        Some(condition) if !is_same(condition, stored) => ByteRange::Whole,
+        _ => range::of(request, length),
     }
-    parse(range, length).unwrap_or(Wanted::Whole)
-}
-
-/// `Content-Range` of a part, or of none with `part` left out.
-pub fn content_range(part: Option<(u64, u64)>, length: u64) -> HeaderValue {
-    let text = match part {
-        Some((start, end)) => format!("bytes {start}-{}/{length}", end.saturating_sub(1)),
-        None => format!("bytes */{length}"),
-    };
-    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("bytes */0"))
 }
 
 /// By strong comparison; a date must be the same to the letter (section 13.1.5).
@@ -43,58 +18,4 @@ fn is_same(condition: &HeaderValue, stored: &Head) -> bool {
     let condition = condition.as_bytes().trim_ascii();
     let field = if condition.starts_with(b"\"") { &ETAG } else { &LAST_MODIFIED };
     stored.get(field).is_some_and(|value| value.as_bytes() == condition)
-}
-
-/// `None`: not a single byte range, so the field is ignored.
-fn parse(range: &HeaderValue, length: u64) -> Option<Wanted> {
-    let (unit, spec) = range.to_str().ok()?.split_once('=')?;
-    if !unit.trim().eq_ignore_ascii_case("bytes") || spec.contains(',') {
-        return None;
-    }
-    let (first, last) = spec.trim().split_once('-')?;
-    let number = |text: &str| -> Option<u64> {
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        // One that overflows is beyond any body.
-        digits.then(|| text.parse().unwrap_or(u64::MAX))
-    };
-    let (start, end) = match (number(first), number(last)) {
-        (Some(start), Some(last)) if start <= last => (start, last.saturating_add(1).min(length)),
-        (Some(start), None) if last.is_empty() => (start, length),
-        (None, Some(suffix)) if first.is_empty() => (length.saturating_sub(suffix), length),
-        _ => return None,
-    };
-    if start < end { Some(Wanted::Part { start, end }) } else { Some(Wanted::Unsatisfiable) }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use super::*;
-
-    #[test]
-    fn ranges_of_ten_bytes() {
-        let part = |start, end| Some(Wanted::Part { start, end });
-        let cases = [
-            ("bytes=0-0", part(0, 1)),
-            ("bytes=2-5", part(2, 6)),
-            ("bytes=5-", part(5, 10)),
-            ("bytes=-3", part(7, 10)),
-            ("bytes=-99", part(0, 10)),
-            ("bytes=9-99999999999999999999", part(9, 10)),
-            ("Bytes = 1-1", part(1, 2)),
-            ("bytes=10-", Some(Wanted::Unsatisfiable)),
-            ("bytes=-0", Some(Wanted::Unsatisfiable)),
-            ("bytes=0-1,3-4", None),
-            ("bytes=5-2", None),
-            ("bytes=a-b", None),
-            ("bytes=-", None),
-            ("bytes=+1-2", None),
-            ("lines=0-1", None),
-            ("0-1", None),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(parse(&text.parse().unwrap(), 10), expected, "{text}");
-        }
-        assert_eq!(parse(&"bytes=0-".parse().unwrap(), 0), Some(Wanted::Unsatisfiable));
-    }
 }

@@ -2,10 +2,11 @@
 
 use std::time::SystemTime;
 
+use common::http::range::{ByteRange, content_range};
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode, request};
 
-use super::range::{self, Wanted};
+use super::range::wanted;
 use super::{Answer, Body, CacheStatus, Verdict, conditional};
 use crate::fetch::fill::Reader;
 use crate::fetch::flights::Filling;
@@ -31,21 +32,21 @@ pub fn from_store(request: &request::Parts, stored: &Stored, verdict: Verdict, n
         conditional::strip_body_fields(&mut headers);
         return (respond(StatusCode::NOT_MODIFIED, headers, Body::empty()), status);
     }
-    let wanted = match request.method {
-        Method::GET => range::wanted(&request.headers, &stored.head, stored.length),
-        _ => Wanted::Whole,
+    let part = match request.method {
+        Method::GET => wanted(&request.headers, &stored.head, stored.length),
+        _ => ByteRange::Whole,
     };
-    let response = match wanted {
-        Wanted::Whole => {
+    let response = match part {
+        ByteRange::Whole => {
             // A HEAD's answer has the length and no body.
             headers.insert(CONTENT_LENGTH, HeaderValue::from(stored.length));
             respond(StatusCode::OK, headers, whole(request, stored))
         }
-        Wanted::Part { start, end } => {
+        ByteRange::Part { start, end } => {
             set_part(&mut headers, start, end, stored.length);
             respond(StatusCode::PARTIAL_CONTENT, headers, Body::stored(&stored.body, start, end - start))
         }
-        Wanted::Unsatisfiable => unsatisfiable(headers, stored.length),
+        ByteRange::Unsatisfiable => unsatisfiable(headers, stored.length),
     };
     (response, status)
 }
@@ -71,18 +72,18 @@ pub fn from_fill(request: &request::Parts, filling: &Filling, reader: Reader, ve
     }
     let length: Option<u64> =
         headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let wanted = match length {
-        Some(length) if head.status == StatusCode::OK => range::wanted(&request.headers, head, length),
+    let part = match length {
+        Some(length) if head.status == StatusCode::OK => wanted(&request.headers, head, length),
         // A part needs to say of how much it is a part.
-        _ => Wanted::Whole,
+        _ => ByteRange::Whole,
     };
-    let response = match (wanted, length) {
-        (Wanted::Part { start, end }, Some(length)) => {
+    let response = match (part, length) {
+        (ByteRange::Part { start, end }, Some(length)) => {
             status.fwd_status = Some(head.status);
             set_part(&mut headers, start, end, length);
             respond(StatusCode::PARTIAL_CONTENT, headers, Body::filling_part(reader, start, end - start))
         }
-        (Wanted::Unsatisfiable, Some(length)) => unsatisfiable(headers, length),
+        (ByteRange::Unsatisfiable, Some(length)) => unsatisfiable(headers, length),
         _ => respond(head.status, headers, Body::filling(reader, length)),
     };
     (response, status)
@@ -90,12 +91,12 @@ pub fn from_fill(request: &request::Parts, filling: &Filling, reader: Reader, ve
 
 fn set_part(headers: &mut HeaderMap, start: u64, end: u64, length: u64) {
     headers.insert(CONTENT_LENGTH, HeaderValue::from(end - start));
-    headers.insert(CONTENT_RANGE, range::content_range(Some((start, end)), length));
+    headers.insert(CONTENT_RANGE, content_range(Some((start, end)), length));
 }
 
 fn unsatisfiable(mut headers: HeaderMap, length: u64) -> Response<Body> {
     conditional::strip_body_fields(&mut headers);
-    headers.insert(CONTENT_RANGE, range::content_range(None, length));
+    headers.insert(CONTENT_RANGE, content_range(None, length));
     respond(StatusCode::RANGE_NOT_SATISFIABLE, headers, Body::empty())
 }
 

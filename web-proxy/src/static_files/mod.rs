@@ -13,6 +13,7 @@ mod validators;
 
 use std::time::{Duration, SystemTime};
 
+use common::http::range::{ByteRange, content_range};
 use http::header::{
     ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
     EXPIRES, HeaderName, HeaderValue, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
@@ -50,17 +51,17 @@ pub fn serve(
         Decision::PreconditionFailed => {
             return Ok(response(StatusCode::PRECONDITION_FAILED, [], Body::empty()));
         }
-        Decision::Unsatisfiable => {
-            let range = [(CONTENT_RANGE, negotiate::content_range(None, length))];
+        Decision::Send(ByteRange::Unsatisfiable) => {
+            let range = [(CONTENT_RANGE, content_range(None, length))];
             return Ok(response(StatusCode::RANGE_NOT_SATISFIABLE, range, Body::empty()));
         }
         Decision::NotModified => response(StatusCode::NOT_MODIFIED, [], Body::empty()),
-        Decision::Part { start, end } => {
-            let range = [(CONTENT_RANGE, negotiate::content_range(Some((start, end)), length))];
+        Decision::Send(ByteRange::Part { start, end }) => {
+            let range = [(CONTENT_RANGE, content_range(Some((start, end)), length))];
             let body = body(method, file.file, start, end);
             with_type(response(StatusCode::PARTIAL_CONTENT, range, body), &file.path, end - start)
         }
-        Decision::Whole => {
+        Decision::Send(ByteRange::Whole) => {
             let body = body(method, file.file, 0, length);
             with_type(response(StatusCode::OK, [], body), &file.path, length)
         }
