@@ -5,6 +5,7 @@ pub mod config;
 pub mod discovery;
 pub mod fastcgi;
 pub mod http;
+pub mod limits;
 pub mod listener;
 pub mod net;
 pub mod shutdown;

@@ -8,7 +8,6 @@ pub mod chain;
 pub mod config;
 pub mod detect;
 pub mod folder;
-pub mod limits;
 pub mod options;
 pub mod php;
 

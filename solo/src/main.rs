@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use common::admin::healthcheck;
 use common::config::{self, Loaded, Verb};
+use common::limits::raise_open_files;
 use common::shutdown::{Drained, Shutdown};
 use common::telemetry;
 use solo::banner::Banner;
-use solo::limits::raise_open_files;
 use solo::options::Options;
 use solo::{Chain, Config, SetupError};
 

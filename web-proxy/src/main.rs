@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use common::admin::healthcheck;
 use common::config::{self, Loaded, Verb};
+use common::limits::raise_open_files;
 use common::shutdown::{Drained, Shutdown};
 use common::telemetry;
 use web_proxy::Config;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
+    raise_open_files();
     let shutdown = Shutdown::on_signals(config.grace, config.drain_delay)?;
     web_proxy::run(config, shutdown.clone()).await?;
     if let Drained::Forced { tasks } = shutdown.finish().await {
