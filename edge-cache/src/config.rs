@@ -13,7 +13,9 @@ use common::http::forwarded::TrustedProxies;
 use common::net::Address;
 use ipnet::IpNet;
 
+use crate::coding::Compression;
 use crate::fetch::origin::Limits;
+use crate::policy::reuse::StaleLimits;
 use crate::request::Preset;
 
 /// A shared HTTP cache for PHP sites.
@@ -66,6 +68,15 @@ pub struct CacheOptions {
     /// The largest body that is stored; by default an eighth of the memory.
     #[arg(long, value_name = "SIZE")]
     pub max_object: Option<ByteSize>,
+    /// Variants of one URL that are kept; responses for more are not stored.
+    #[arg(long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub max_variants: u16,
+    /// What compressible responses are kept as.
+    #[arg(long, value_name = "CODING", default_value = "gzip")]
+    pub compress: Compression,
+    /// How long a stale response may be served while it is refreshed, and in place of a server error.
+    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    pub grace: HumanDuration,
     /// How long a stale response may be served while the origin cannot be reached.
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     pub keep: HumanDuration,
@@ -99,11 +110,14 @@ pub struct Config {
     pub purge_from: Vec<IpNet>,
     pub memory: u64,
     pub max_object: u64,
-    pub keep: Duration,
+    pub max_variants: usize,
+    pub compress: Compression,
+    /// The operator's word on stale responses.
+    pub stale: StaleLimits,
     pub limits: Limits,
     pub client_timeout: Duration,
     pub access_log: Destination,
-    pub grace: Duration,
+    pub shutdown_timeout: Duration,
     pub drain_delay: Duration,
 }
 
@@ -153,7 +167,9 @@ impl Config {
             purge_from,
             memory,
             max_object,
-            keep: cache.keep.get(),
+            max_variants: usize::from(cache.max_variants),
+            compress: cache.compress,
+            stale: StaleLimits { grace: cache.grace.get(), keep: cache.keep.get() },
             limits: Limits {
                 connect: cache.connect_timeout.get(),
                 first_byte: cache.first_byte_timeout.get(),
@@ -162,7 +178,7 @@ impl Config {
             },
             client_timeout: cache.client_timeout.get(),
             access_log: access.access_log,
-            grace: shutdown.grace.get(),
+            shutdown_timeout: shutdown.shutdown_timeout.get(),
             drain_delay: shutdown.drain_delay.get(),
         })
     }

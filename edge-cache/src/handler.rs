@@ -27,6 +27,7 @@ use crate::fetch::{FetchError, Outcome, Seat, lead};
 use crate::invalidate::{self, Command, command};
 use crate::policy::cache_control::CacheControl;
 use crate::policy::reuse::{self, Failure, Reuse, Why};
+use crate::policy::storable::NotStored;
 use crate::request::{Admission, Normalised, admit, normalise};
 use crate::respond::body::Record;
 use crate::respond::cache_status::StaleReason;
@@ -81,17 +82,16 @@ async fn answer(cache: &Arc<Cache>, mut request: Normalised, body: Incoming) -> 
         let found = cache.store.lookup(&request.key, &request.head.headers);
         let (forward, stored) = match &found {
             Lookup::UriMiss => (Forward::UriMiss, None),
-            Lookup::VaryMiss(_) => (Forward::VaryMiss, None),
-            Lookup::Found(stored) => match reuse::reuse(stored.terms(), &wishes, now) {
+            Lookup::VaryMiss(_) | Lookup::Unacceptable(_) => (Forward::VaryMiss, None),
+            Lookup::Found(stored) => match reuse::reuse(stored.terms(cache.config.stale), &wishes, now) {
                 Reuse::Fresh => return from_store(&request.head, stored, Verdict::Hit, now),
-                Reuse::StaleWhileRevalidate => {
+                stale @ (Reuse::StaleWhileRevalidate | Reuse::Grace) => {
                     lead::refresh(cache, &request, &found, stored);
-                    return from_store(
-                        &request.head,
-                        stored,
-                        Verdict::Stale(StaleReason::WhileRevalidate),
-                        now,
-                    );
+                    let reason = match stale {
+                        Reuse::Grace => StaleReason::Grace,
+                        _ => StaleReason::WhileRevalidate,
+                    };
+                    return from_store(&request.head, stored, Verdict::Stale(reason), now);
                 }
                 Reuse::Revalidate(Why::Request) => (Forward::Request, Some(stored)),
                 Reuse::Revalidate(Why::Stale | Why::NoCache) => (Forward::Stale, Some(stored)),
@@ -103,14 +103,19 @@ async fn answer(cache: &Arc<Cache>, mut request: Normalised, body: Incoming) -> 
         let verdict = Verdict::Miss(forward);
         // Whoever finds nobody at it still leads, so that a response that has become cacheable is stored.
         let selection = found.selection(&request.head.headers);
-        let uncacheable = cache.store.is_uncacheable(&request.key, &selection);
-        if wishes.no_store || uncacheable && wants_less(&request) {
+        let uncacheable = cache.store.is_uncacheable(&request.key, &selection)
+            || forward == Forward::VaryMiss && cache.store.is_exploded(&request.key);
+        let unacceptable = matches!(found, Lookup::Unacceptable(_));
+        if wishes.no_store || unacceptable || uncacheable && wants_less(&request) {
             return alone(cache, &request, stored, &wishes, verdict).await;
         }
         let outcome = match cache.flights.join(&request.key, selection) {
             Seat::Leader(seat) => match lead::lead(cache, seat, &request, stored.cloned()).await {
-                // The whole was asked for, to be stored; what is not stored is asked for as the client wants it.
-                Ok(Led::NotStored(head, ..)) if head.status == StatusCode::OK && is_ranged(&request) => {
+                // The whole was asked for, to be stored, in a coding that suits the store; what is not stored is asked
+                // for as the client wants it.
+                Ok(Led::NotStored(head, _, why))
+                    if head.status == StatusCode::OK && is_ranged(&request) || why == NotStored::Coding =>
+                {
                     return alone(cache, &request, stored, &wishes, verdict).await;
                 }
                 Ok(led) => return led.into_answer(&request.head, verdict),
@@ -204,7 +209,7 @@ fn failed(
         _ => Failure::Disconnected,
     };
     if let Some(stored) = stored
-        && reuse::stale_after(stored.terms(), wishes, failure, cache.config.keep, now)
+        && reuse::stale_after(stored.terms(cache.config.stale), wishes, failure, now)
     {
         return from_store(&request.head, stored, Verdict::Stale(StaleReason::OriginFailed), now);
     }

@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod cache;
+pub mod coding;
 pub mod config;
 pub mod error;
 pub mod fetch;

@@ -25,6 +25,11 @@ struct Reason {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Header {
+    header: String,
+}
+
 #[derive(Debug)]
 pub struct Metrics {
     requests: Family<VerdictLabels, Counter>,
@@ -36,6 +41,7 @@ pub struct Metrics {
     pub origin_requests: Counter,
     origin_errors: Family<Reason, Counter>,
     not_stored: Family<Reason, Counter>,
+    exploded: Family<Header, Counter>,
     pub stored: Counter,
     pub invalidated: Counter,
     pub fills: Gauge<i64, AtomicI64>,
@@ -57,6 +63,7 @@ impl Metrics {
             origin_requests: Counter::default(),
             origin_errors: Family::default(),
             not_stored: Family::default(),
+            exploded: Family::default(),
             stored: Counter::default(),
             invalidated: Counter::default(),
             fills: Gauge::default(),
@@ -72,6 +79,11 @@ impl Metrics {
             "not_stored",
             "Responses that were not stored, by reason",
             metrics.not_stored.clone(),
+        );
+        registry.register(
+            "variant_budget_exceeded",
+            "Responses not stored since their URL has too many variants, by the field that makes most of them",
+            metrics.exploded.clone(),
         );
         registry.register("stored", "Responses stored", metrics.stored.clone());
         registry.register(
@@ -96,6 +108,12 @@ impl Metrics {
 
     pub fn origin_error(&self, reason: &'static str) {
         self.origin_errors.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Which fields there are is the origin's to say, so what is longer than a name usually is has none here.
+    pub fn exploded(&self, header: &str) {
+        let header = if header.len() <= 40 { header.to_owned() } else { "other".to_owned() };
+        self.exploded.get_or_create(&Header { header }).inc();
     }
 
     pub fn not_stored(&self, reason: &'static str) {

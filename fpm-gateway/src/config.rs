@@ -89,7 +89,7 @@ pub struct Config {
     pub read_timeout: Duration,
     pub idle_timeout: Duration,
     pub probe: Probe,
-    pub grace: Duration,
+    pub shutdown_timeout: Duration,
     pub drain_delay: Duration,
 }
 
@@ -139,7 +139,7 @@ impl Config {
                 timeout: gateway.probe_timeout.get(),
                 path: gateway.ping_path,
             },
-            grace: shutdown.grace.get(),
+            shutdown_timeout: shutdown.shutdown_timeout.get(),
             drain_delay: shutdown.drain_delay.get(),
         })
     }

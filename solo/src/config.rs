@@ -86,7 +86,7 @@ impl Config {
             settings,
             data: options.data,
             admin: options.admin,
-            grace: options.shutdown.grace.get(),
+            grace: options.shutdown.shutdown_timeout.get(),
             drain_delay: options.shutdown.drain_delay.get(),
             edge,
             web,

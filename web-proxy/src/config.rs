@@ -132,7 +132,7 @@ pub struct Config {
     pub client_timeout: Duration,
     pub max_head: usize,
     pub access_log: Destination,
-    pub grace: Duration,
+    pub shutdown_timeout: Duration,
     pub drain_delay: Duration,
 }
 
@@ -177,7 +177,7 @@ impl Config {
             client_timeout: proxy.client_timeout.get(),
             max_head: proxy.max_head.bytes() as usize,
             access_log: access.access_log,
-            grace: shutdown.grace.get(),
+            shutdown_timeout: shutdown.shutdown_timeout.get(),
             drain_delay: shutdown.drain_delay.get(),
         })
     }

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     raise_open_files();
-    let shutdown = Shutdown::on_signals(config.grace, config.drain_delay)?;
+    let shutdown = Shutdown::on_signals(config.shutdown_timeout, config.drain_delay)?;
     web_proxy::run(config, shutdown.clone()).await?;
     if let Drained::Forced { tasks } = shutdown.finish().await {
         tracing::warn!(tasks, "ended with work unfinished");

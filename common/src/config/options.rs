@@ -36,7 +36,7 @@ pub struct ListenOptions {
 pub struct ShutdownOptions {
     /// How long requests in flight may go on after SIGTERM or SIGINT.
     #[arg(long, value_name = "DURATION", default_value = "30s")]
-    pub grace: HumanDuration,
+    pub shutdown_timeout: HumanDuration,
     /// How long to go on accepting, no longer ready, after SIGTERM, so that balancers can look away.
     #[arg(long, value_name = "DURATION", default_value = "0s")]
     pub drain_delay: HumanDuration,

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::policy::storable::NotStored;
+use crate::store::StoredBody;
 
 /// Bytes ahead of the slowest reader that a stream may hold.
 const WINDOW: u64 = 256 * 1024;
@@ -167,7 +168,8 @@ impl Fill {
     }
 
     /// The body is stored in these pieces: readers go on there, and what was held for them is given back.
-    pub fn stored(&self, pieces: &[Bytes]) {
+    pub fn stored(&self, body: &StoredBody) {
+        let pieces: Vec<Bytes> = body.pieces().cloned().collect();
         let mut state = self.lock();
         for reader in state.readers.iter_mut().flatten() {
             let (mut next, mut offset) = (0, reader.taken as usize);
@@ -177,7 +179,7 @@ impl Fill {
             }
             (reader.next, reader.offset) = (next, offset);
         }
-        state.chunks = pieces.iter().cloned().collect();
+        state.chunks = pieces.into();
         let reserved = std::mem::take(&mut state.reserved);
         self.budget.give_back(reserved);
     }
@@ -379,7 +381,8 @@ mod tests {
             assert_eq!(next(&mut readers[2]).await.unwrap().unwrap(), chunk);
         }
         fill.finish(Ok(())).unwrap();
-        fill.stored(&[Bytes::from_static(b"abcd"), Bytes::from_static(b"efgh")]);
+        let rest = vec![Bytes::from_static(b"efgh")];
+        fill.stored(&StoredBody { first: Bytes::from_static(b"abcd"), rest: Some(rest.into()), length: 8 });
         assert_eq!(budget.left.load(Ordering::Relaxed), 100, "given back although readers are still there");
         for (reader, rest) in readers.iter_mut().zip(["abcdefgh", "defgh", ""]) {
             let mut read = Vec::new();

@@ -17,6 +17,7 @@ use super::fill::{Fill, Reader};
 use crate::invalidate::Epochs;
 use crate::invalidate::epochs::Epoch;
 use crate::key::CacheKey;
+use crate::policy::vary::Selector;
 use crate::respond::{Answer, Verdict, from_fill, from_store};
 use crate::store::{Head, Stored};
 
@@ -54,14 +55,13 @@ impl Outcome {
     pub fn into_answer(self, request: &request::Parts, verdict: Verdict, epochs: &Epochs) -> Option<Answer> {
         let (response, mut status) = match self {
             Self::Filling(filling)
-                if filling.head.selector.matches(&request.headers)
+                if filling.head.is_selected_by(&request.headers)
                     && epochs.is_current(filling.began, &filling.tags) =>
             {
                 from_fill(request, &filling, filling.reader()?, verdict)
             }
             Self::Validated(stored, began)
-                if stored.head.selector.matches(&request.headers)
-                    && epochs.is_current(began, &stored.tags) =>
+                if stored.is_selected_by(&request.headers) && epochs.is_current(began, &stored.tags) =>
             {
                 from_store(request, &stored, verdict, SystemTime::now())
             }
@@ -82,7 +82,7 @@ pub struct Flights {
 struct Flight {
     key: CacheKey,
     /// The request's fields that the stored response is known to vary on.
-    selection: Vec<u8>,
+    selection: Selector,
     outcome: watch::Sender<Option<Outcome>>,
     invalidated: AtomicBool,
 }
@@ -107,7 +107,7 @@ pub struct Follow(watch::Receiver<Option<Outcome>>);
 
 impl Flights {
     /// Takes part in the fetch of `key` for requests with the same `selection`, or leads a new one.
-    pub fn join(self: &Arc<Self>, key: &CacheKey, selection: Vec<u8>) -> Seat {
+    pub fn join(self: &Arc<Self>, key: &CacheKey, selection: Selector) -> Seat {
         let mut by_key = self.lock();
         let flights = by_key.entry(key.clone()).or_default();
         if let Some(flight) = flights.iter().find(|flight| flight.selection == selection) {
@@ -164,7 +164,7 @@ impl Lead {
     }
 
     /// What tells this fetch from others of its key.
-    pub fn selection(&self) -> &[u8] {
+    pub fn selection(&self) -> &Selector {
         &self.flight.selection
     }
 }
@@ -192,18 +192,19 @@ impl Follow {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
     use common::http::forwarded::Scheme;
+    use http::HeaderMap;
 
     use super::*;
 
     fn lead(flights: &Arc<Flights>, key: &CacheKey) -> Lead {
-        match flights.join(key, Vec::new()) {
+        match flights.join(key, Selector::default()) {
             Seat::Leader(lead) => lead,
             Seat::Follower(_) => panic!("somebody leads already"),
         }
     }
 
     fn follow(flights: &Arc<Flights>, key: &CacheKey) -> Follow {
-        match flights.join(key, Vec::new()) {
+        match flights.join(key, Selector::default()) {
             Seat::Follower(follow) => follow,
             Seat::Leader(_) => panic!("nobody leads"),
         }
@@ -215,7 +216,9 @@ mod tests {
         let key = CacheKey::new(Scheme::Http, "a", "/");
         let lead = lead(&flights, &key);
         let (first, second) = (follow(&flights, &key), follow(&flights, &key));
-        assert!(matches!(flights.join(&key, b"other".to_vec()), Seat::Leader(_)), "another selection");
+        let vary = HeaderMap::from_iter([(http::header::VARY, http::HeaderValue::from_static("cookie"))]);
+        let other = Selector::of(&HeaderMap::new(), &vary, |_| false);
+        assert!(matches!(flights.join(&key, other), Seat::Leader(_)), "another selection");
         lead.publish(Outcome::Alone);
         assert!(matches!(first.outcome().await, Some(Outcome::Alone)));
         drop(lead);

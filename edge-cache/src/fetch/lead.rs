@@ -9,8 +9,11 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{CONTENT_LENGTH, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE};
-use http::{HeaderMap, Method, Response, StatusCode, request, response};
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_LENGTH, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, request, response};
 use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 
@@ -20,6 +23,7 @@ use super::flights::{Filling, Lead, Outcome, Seat};
 use super::origin::{OriginBody, RequestBody};
 use super::pass::{is_server_error, send};
 use crate::cache::Cache;
+use crate::coding::{Compression, prepare, prepare::is_needed};
 use crate::invalidate::Mode;
 use crate::invalidate::epochs::Epoch;
 use crate::policy::cache_control::CacheControl;
@@ -27,10 +31,9 @@ use crate::policy::freshness::Freshness;
 use crate::policy::reuse::{self, Failure, Reuse};
 use crate::policy::storable::{NotStored, storable};
 use crate::policy::update;
-use crate::policy::vary::Selector;
 use crate::request::Normalised;
 use crate::respond::{Answer, Body, CacheStatus, Verdict, from_fill, from_store, tags};
-use crate::store::{Head, Lookup, Stored};
+use crate::store::{Content, Head, Lookup, Stored};
 
 /// What the leader's own client gets.
 #[derive(Debug)]
@@ -160,14 +163,40 @@ impl Fetch {
         let directives = CacheControl::of(&head.headers);
         let freshness =
             Freshness::of(head.status, &head.headers, &directives, times.requested, times.received);
-        match self.storable(&head, &directives, &freshness) {
-            Ok(()) => self.fill(head, body, directives, freshness, leader).await,
-            Err(why) => {
-                self.not_stored(&head, why);
-                self.lead.publish(Outcome::Alone);
-                tell(leader, Ok(Led::NotStored(Box::new(head), body, why)));
+        let refused = match self.storable(&head, &directives, &freshness) {
+            Ok(()) => {
+                let mut headers = head.headers.clone();
+                let own = take_withheld(&mut headers, &directives);
+                let tags = tags::of(&headers);
+                tags::strip(&mut headers);
+                let stored = self.head(head.status, headers, &directives, freshness);
+                match self.admits(&stored) {
+                    Ok(()) => return self.fill(stored, tags, own, body, leader).await,
+                    Err(why) => why,
+                }
             }
+            Err(why) => why,
+        };
+        self.not_stored(&head, refused);
+        self.lead.publish(Outcome::Alone);
+        tell(leader, Ok(Led::NotStored(Box::new(head), body, refused)));
+    }
+
+    /// Whether there is a place for this variant, and the client that it was fetched for could have it.
+    fn admits(&self, head: &Head) -> Result<(), NotStored> {
+        if head.form(&self.request.headers).is_none() {
+            return Err(NotStored::Coding);
         }
+        let Cache { store, config, metrics, .. } = &*self.cache;
+        let key = self.lead.key();
+        store.admits(key, &head.selector, config.max_variants).map_err(|exploded| {
+            metrics.exploded(&exploded.header);
+            if store.note_exploded(key) {
+                let (header, max) = (&*exploded.header, config.max_variants);
+                tracing::warn!(url = %key, header, max, "too many variants: responses for more are not stored");
+            }
+            NotStored::VariantBudget
+        })
     }
 
     fn already_stored(&self) -> Option<Arc<Stored>> {
@@ -176,7 +205,8 @@ impl Fetch {
         };
         let known = self.stored.as_ref().is_some_and(|known| Arc::ptr_eq(known, &found));
         let wishes = CacheControl::of(&self.request.headers);
-        let fresh = reuse::reuse(found.terms(), &wishes, SystemTime::now()) == Reuse::Fresh;
+        let fresh =
+            reuse::reuse(found.terms(self.cache.config.stale), &wishes, SystemTime::now()) == Reuse::Fresh;
         (!known && fresh).then_some(found)
     }
 
@@ -187,10 +217,13 @@ impl Fetch {
         for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
             head.headers.remove(name);
         }
+        if let Some(codings) = self.cache.config.compress.asked_of_origin() {
+            head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(codings));
+        }
         if let Some(stored) = &self.stored {
             for (validator, condition) in [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)] {
-                if let Some(value) = stored.head.get(&validator) {
-                    head.headers.insert(condition, value.clone());
+                if let Some(value) = stored.fields().value(&validator) {
+                    head.headers.insert(condition, value);
                 }
             }
         }
@@ -202,19 +235,18 @@ impl Fetch {
     /// Freshens what is stored. A 304 may bring what makes the response one client's own: then it is nobody
     /// else's any more.
     fn validated(&self, stored: &Stored, not_modified: &response::Parts, times: Times, leader: Leader) {
-        let mut headers = stored.head.to_headers();
+        let mut headers = stored.fields().to_headers(0);
         update::freshen(&mut headers, &not_modified.headers);
         let directives = CacheControl::of(&headers);
-        let status = stored.head.status;
+        let status = stored.status;
         let freshness = Freshness::of(status, &headers, &directives, times.requested, times.received);
         let Self { request, .. } = self;
         let stays = storable(&request.method, &request.headers, status, &headers, &directives, &freshness);
         let own = if stays.is_ok() { take_withheld(&mut headers, &directives) } else { HeaderMap::new() };
-        let selector = Selector::of(&request.headers, &headers);
         let tags = tags::of(&headers);
         tags::strip(&mut headers);
-        let head = Head::new(status, &headers, directives, freshness, selector);
-        let freshened = Arc::new(stored.freshened(head, tags));
+        let head = self.head(status, headers, &directives, freshness);
+        let freshened = Arc::new(stored.freshened(&head, tags));
         match stays {
             Ok(()) => {
                 self.store(&freshened);
@@ -229,6 +261,17 @@ impl Fetch {
         tell(leader, Ok(Led::Validated(freshened, own, stays)));
     }
 
+    fn head(
+        &self,
+        status: StatusCode,
+        headers: HeaderMap,
+        directives: &CacheControl,
+        freshness: Freshness,
+    ) -> Head {
+        let negotiates = self.cache.config.compress != Compression::Off;
+        Head::new(status, headers, directives, freshness, &self.request.headers, negotiates)
+    }
+
     /// Takes away the variant whose place the new response has taken.
     fn forget_stored(&self) {
         if let Lookup::Found(old) = self.cache.store.lookup(self.lead.key(), &self.request.headers) {
@@ -240,8 +283,8 @@ impl Fetch {
     fn may_serve_stale(&self) -> bool {
         let wishes = CacheControl::of(&self.request.headers);
         self.stored.as_ref().is_some_and(|stored| {
-            let keep = self.cache.config.keep;
-            reuse::stale_after(stored.terms(), &wishes, Failure::ServerError, keep, SystemTime::now())
+            let terms = stored.terms(self.cache.config.stale);
+            reuse::stale_after(terms, &wishes, Failure::ServerError, SystemTime::now())
         })
     }
 
@@ -266,7 +309,12 @@ impl Fetch {
         // What is about this request or this moment says nothing of the next.
         let of_the_url = !matches!(
             why,
-            NotStored::Authorization | NotStored::RequestNoStore | NotStored::Budget | NotStored::Invalidated
+            NotStored::Authorization
+                | NotStored::RequestNoStore
+                | NotStored::Budget
+                | NotStored::Invalidated
+                | NotStored::Coding
+                | NotStored::VariantBudget
         );
         let is_gone = matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE);
         let is_error = head.status.is_client_error() || head.status.is_server_error();
@@ -277,20 +325,7 @@ impl Fetch {
         self.cache.store.note_cacheable(self.lead.key(), self.lead.selection(), false);
     }
 
-    async fn fill(
-        self,
-        head: response::Parts,
-        body: OriginBody,
-        directives: CacheControl,
-        freshness: Freshness,
-        leader: Leader,
-    ) {
-        let mut headers = head.headers;
-        let own = take_withheld(&mut headers, &directives);
-        let selector = Selector::of(&self.request.headers, &headers);
-        let tags = tags::of(&headers);
-        tags::strip(&mut headers);
-        let head = Head::new(head.status, &headers, directives, freshness, selector);
+    async fn fill(self, head: Head, tags: Vec<Box<str>>, own: HeaderMap, body: OriginBody, leader: Leader) {
         let fill = Fill::new(Arc::clone(&self.cache.budget), self.cache.config.max_object);
         let filling = Arc::new(Filling { head, tags, began: self.began, fill });
         // The leader's place is taken first, so that the fill never looks abandoned.
@@ -305,9 +340,13 @@ impl Fetch {
         match filled {
             Ok(chunks) => {
                 let key = self.lead.key().clone();
-                let stored = Arc::new(Stored::new(key, filling.head.clone(), filling.tags.clone(), &chunks));
-                drop(chunks);
-                filling.fill.stored(&stored.body);
+                let Some((head, content)) = self.prepare(filling.head.clone(), chunks).await else { return };
+                let stored = Arc::new(Stored::new(key, &head, filling.tags.clone(), &content));
+                // Those who read a body that was compressed meanwhile go on in what came.
+                if !content.coded_here {
+                    filling.fill.stored(&stored.body());
+                }
+                drop(content);
                 self.store(&stored);
             }
             Err(why) => {
@@ -319,6 +358,21 @@ impl Fetch {
         }
     }
 
+    /// The body as it is to be stored; `None` if the service is ending.
+    async fn prepare(&self, mut head: Head, chunks: Vec<Bytes>) -> Option<(Head, Content)> {
+        let compression = self.cache.config.compress;
+        let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        if !is_needed(&head, length, compression) {
+            let content = prepare(&mut head, chunks, compression);
+            return Some((head, content));
+        }
+        let work = move || {
+            let content = prepare(&mut head, chunks, compression);
+            (head, content)
+        };
+        tokio::task::spawn_blocking(work).await.ok()
+    }
+
     /// Stores, unless what the response is made of was invalidated after it was asked for.
     fn store(&self, stored: &Arc<Stored>) {
         let outdated =
@@ -327,7 +381,7 @@ impl Fetch {
             self.cache.metrics.not_stored(NotStored::Invalidated.as_str());
             return;
         }
-        self.cache.store.insert(self.lead.key(), stored);
+        self.cache.store.insert(self.lead.key(), stored, self.cache.config.max_variants);
         self.cache.store.note_cacheable(self.lead.key(), self.lead.selection(), true);
         self.cache.tags.add(stored);
         // An invalidation writes itself down before it looks for what is stored: one that came before the
@@ -373,7 +427,7 @@ struct Times {
 }
 
 /// Reads the body to its end, or as long as somebody wants it.
-async fn pump(mut body: OriginBody, fill: &Fill) -> Result<Vec<bytes::Bytes>, NotStored> {
+async fn pump(mut body: OriginBody, fill: &Fill) -> Result<Vec<Bytes>, NotStored> {
     loop {
         match body.frame().await {
             Some(Ok(frame)) => {

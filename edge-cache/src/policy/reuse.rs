@@ -6,10 +6,32 @@ use super::cache_control::{CacheControl, Delta};
 use super::freshness::Freshness;
 
 /// What the response that is stored allows.
-#[derive(Debug, Clone, Copy)]
-pub struct StoredTerms<'a> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredTerms {
     pub freshness: Freshness,
-    pub directives: &'a CacheControl,
+    pub directives: Terms,
+    pub limits: StaleLimits,
+}
+
+/// What a stored response's Cache-Control says of its reuse.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Terms {
+    pub no_cache: bool,
+    /// `must-revalidate` and its forms for shared caches (sections 5.2.2.2, 5.2.2.8 and 5.2.2.10).
+    pub forbids_stale: bool,
+    /// Seconds.
+    pub stale_while_revalidate: u32,
+    /// Seconds.
+    pub stale_if_error: u32,
+}
+
+/// How long a stale response is good for by the operator's word, counted from the end of its freshness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StaleLimits {
+    /// It is served while a refresh is under way behind it, and in place of a server error.
+    pub grace: Duration,
+    /// It is served while the origin cannot be reached.
+    pub keep: Duration,
 }
 
 /// What to do with it.
@@ -18,6 +40,8 @@ pub enum Reuse {
     Fresh,
     /// Serve it now and refresh it behind (RFC 5861, section 3).
     StaleWhileRevalidate,
+    /// The same, since the operator allows it.
+    Grace,
     /// Ask the origin first.
     Revalidate(Why),
 }
@@ -33,8 +57,8 @@ pub enum Why {
 }
 
 /// Whether `stored` answers a request with the directives `request`, at `now`.
-pub fn reuse(stored: StoredTerms<'_>, request: &CacheControl, now: SystemTime) -> Reuse {
-    let StoredTerms { freshness, directives } = stored;
+pub fn reuse(stored: StoredTerms, request: &CacheControl, now: SystemTime) -> Reuse {
+    let StoredTerms { freshness, directives, limits } = stored;
     if directives.no_cache {
         return Reuse::Revalidate(Why::NoCache);
     }
@@ -48,15 +72,16 @@ pub fn reuse(stored: StoredTerms<'_>, request: &CacheControl, now: SystemTime) -
     if freshness.is_fresh(now) {
         return Reuse::Fresh;
     }
-    if forbids_stale(directives) {
+    if directives.forbids_stale {
         return Reuse::Revalidate(Why::Stale);
     }
     let staleness = freshness.staleness(now);
-    let window = |delta: Option<Delta>| delta.map_or(Duration::ZERO, Delta::get);
-    if staleness < window(directives.stale_while_revalidate) {
+    if staleness < seconds(directives.stale_while_revalidate) {
         Reuse::StaleWhileRevalidate
-    } else if staleness < window(request.max_stale) {
+    } else if staleness < request.max_stale.map_or(Duration::ZERO, Delta::get) {
         Reuse::Fresh
+    } else if staleness < limits.grace {
+        Reuse::Grace
     } else {
         Reuse::Revalidate(Why::Stale)
     }
@@ -71,29 +96,37 @@ pub enum Failure {
     ServerError,
 }
 
-/// Whether a stale response may be served after `failure`. `keep` is the operator's own limit for an
-/// origin that cannot be reached.
-pub fn stale_after(
-    stored: StoredTerms<'_>,
-    request: &CacheControl,
-    failure: Failure,
-    keep: Duration,
-    now: SystemTime,
-) -> bool {
-    let StoredTerms { freshness, directives } = stored;
-    if directives.no_cache || request.no_cache || forbids_stale(directives) {
+/// Whether a stale response may be served after `failure`.
+pub fn stale_after(stored: StoredTerms, request: &CacheControl, failure: Failure, now: SystemTime) -> bool {
+    let StoredTerms { freshness, directives, limits } = stored;
+    if directives.no_cache || request.no_cache || directives.forbids_stale {
         return false;
     }
     let staleness = freshness.staleness(now);
-    let told = directives.stale_if_error.map_or(Duration::ZERO, Delta::get);
+    let told = seconds(directives.stale_if_error);
     let asked = request.stale_if_error.map_or(Duration::ZERO, Delta::get);
-    match failure {
-        Failure::Disconnected => staleness < told.max(asked).max(keep),
-        Failure::ServerError => staleness < told.max(asked),
-    }
+    let allowed = match failure {
+        Failure::Disconnected => limits.keep.max(limits.grace),
+        Failure::ServerError => limits.grace,
+    };
+    staleness < told.max(asked).max(allowed)
 }
 
-/// `must-revalidate` and its forms for shared caches (sections 5.2.2.2, 5.2.2.8 and 5.2.2.10).
-fn forbids_stale(directives: &CacheControl) -> bool {
-    directives.must_revalidate || directives.proxy_revalidate || directives.s_maxage.is_some()
+const fn seconds(number: u32) -> Duration {
+    Duration::from_secs(number as u64)
+}
+
+impl From<&CacheControl> for Terms {
+    fn from(directives: &CacheControl) -> Self {
+        // A directive's number is at most 2^31.
+        let seconds = |delta: Option<Delta>| delta.map_or(0, |delta| delta.get().as_secs() as u32);
+        Self {
+            no_cache: directives.no_cache,
+            forbids_stale: directives.must_revalidate
+                || directives.proxy_revalidate
+                || directives.s_maxage.is_some(),
+            stale_while_revalidate: seconds(directives.stale_while_revalidate),
+            stale_if_error: seconds(directives.stale_if_error),
+        }
+    }
 }

@@ -29,6 +29,10 @@ pub enum NotStored {
     VaryStar,
     /// Neither fresh for any time nor with a validator: it could never be used.
     Useless,
+    /// It came in a coding that its client does not accept, and may not be changed.
+    Coding,
+    /// The URL has as many variants as it may.
+    VariantBudget,
     /// Longer than what one object may take.
     TooLarge,
     /// Too many bytes of other responses are on their way into the cache.
@@ -53,6 +57,8 @@ impl NotStored {
             Self::SetCookie => "set-cookie",
             Self::VaryStar => "vary-star",
             Self::Useless => "no-freshness",
+            Self::Coding => "coding",
+            Self::VariantBudget => "variant-budget",
             Self::TooLarge => "too-large",
             Self::Budget => "fill-budget",
             Self::Invalidated => "invalidated",

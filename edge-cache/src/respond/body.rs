@@ -1,14 +1,15 @@
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use common::http::access_log::{AccessLog, Entry};
 use http_body::{Body as _, Frame, SizeHint};
 use prometheus_client::metrics::counter::Counter;
 
+use crate::coding::{Decoder, Undecodable};
 use crate::fetch::fill::{Reader, Truncated};
 use crate::fetch::origin::{OriginBody, OriginBodyError};
+use crate::store::StoredBody;
 
 /// The body of a response. An error breaks the connection, so that the client sees the failure.
 #[derive(Debug)]
@@ -23,13 +24,27 @@ pub struct Body {
 enum Source {
     Empty,
     One(Bytes),
-    Stored { pieces: Arc<[Bytes]>, next: usize, start: u64, left: u64 },
+    Stored { body: StoredBody, next: usize, start: u64, left: u64 },
     Filling { reader: Reader, skip: u64, left: Option<u64>, ended: bool },
     Passed(OriginBody),
+    Decoding(Box<Decoding>),
+}
+
+/// A coded body on its way to a client that does not accept the coding.
+#[derive(Debug)]
+struct Decoding {
+    coded: Source,
+    decoder: Decoder,
+    /// Bytes not yet decoded.
+    input: Bytes,
+    skip: u64,
+    left: Option<u64>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
+    #[error(transparent)]
+    Undecodable(#[from] Undecodable),
     #[error(transparent)]
     Truncated(#[from] Truncated),
     #[error(transparent)]
@@ -53,13 +68,26 @@ impl Body {
     }
 
     /// `left` bytes of a stored body from `start` on.
-    pub fn stored(pieces: &Arc<[Bytes]>, start: u64, left: u64) -> Self {
-        Self::from_source(match &**pieces {
+    pub fn stored(body: StoredBody, start: u64, left: u64) -> Self {
+        Self::from_source(match &body.rest {
             _ if left == 0 => Source::Empty,
             // By far the most bodies are one piece, sent whole.
-            [one] => Source::One(one.slice(start as usize..(start + left) as usize)),
-            _ => Source::Stored { pieces: Arc::clone(pieces), next: 0, start, left },
+            None => Source::One(body.first.slice(start as usize..(start + left) as usize)),
+            Some(_) => Source::Stored { body, next: 0, start, left },
         })
+    }
+
+    /// `left` bytes from `start` on of what `coded` is without its coding; all where `left` is not known.
+    #[must_use]
+    pub fn decoded(coded: Self, decoder: Decoder, start: u64, left: Option<u64>) -> Self {
+        let input = Bytes::new();
+        Self::from_source(Source::Decoding(Box::new(Decoding {
+            coded: coded.into_source(),
+            decoder,
+            input,
+            skip: start,
+            left,
+        })))
     }
 
     /// A body on its way into the store, of `length` bytes where the origin has said it.
@@ -78,6 +106,10 @@ impl Body {
 
     const fn from_source(source: Source) -> Self {
         Self { source, sent: 0, counter: None, record: None }
+    }
+
+    fn into_source(mut self) -> Source {
+        std::mem::replace(&mut self.source, Source::Empty)
     }
 
     /// Adds its bytes to `counter` when it is over.
@@ -117,6 +149,7 @@ impl http_body::Body for Body {
             Source::Filling { left, ended, .. } => *ended || *left == Some(0),
             Source::Passed(body) => body.is_end_stream(),
             Source::One(bytes) => bytes.is_empty(),
+            Source::Decoding(decoding) => decoding.left == Some(0),
         }
     }
 
@@ -127,6 +160,7 @@ impl http_body::Body for Body {
             Source::Stored { left, .. } => SizeHint::with_exact(*left),
             Source::Filling { left, .. } => left.map_or_else(SizeHint::default, SizeHint::with_exact),
             Source::Passed(body) => body.size_hint(),
+            Source::Decoding(decoding) => decoding.left.map_or_else(SizeHint::default, SizeHint::with_exact),
         }
     }
 }
@@ -140,11 +174,11 @@ impl Source {
                 *self = Self::Empty;
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Self::Stored { pieces, next, start, left } => loop {
+            Self::Stored { body, next, start, left } => loop {
                 if *left == 0 {
                     return Poll::Ready(None);
                 }
-                let Some(piece) = pieces.get(*next) else { return Poll::Ready(Some(Err(Truncated.into()))) };
+                let Some(piece) = body.piece(*next) else { return Poll::Ready(Some(Err(Truncated.into()))) };
                 *next += 1;
                 let length = piece.len() as u64;
                 if *start >= length {
@@ -189,6 +223,42 @@ impl Source {
                     None => return Poll::Ready(None),
                 }
             },
+            Self::Decoding(decoding) => decoding.poll_frame(cx),
+        }
+    }
+}
+
+impl Decoding {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            if self.left == Some(0) {
+                return Poll::Ready(None);
+            }
+            match self.decoder.next(&mut self.input) {
+                Err(undecodable) => return Poll::Ready(Some(Err(undecodable.into()))),
+                Ok(Some(mut plain)) => {
+                    let passed_over = self.skip.min(plain.len() as u64);
+                    self.skip -= passed_over;
+                    plain.advance(passed_over as usize);
+                    if let Some(left) = &mut self.left {
+                        plain.truncate((*left).min(plain.len() as u64) as usize);
+                        *left -= plain.len() as u64;
+                    }
+                    if !plain.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(plain))));
+                    }
+                }
+                Ok(None) => match ready!(self.coded.poll_frame(cx)) {
+                    Some(Ok(frame)) => self.input = frame.into_data().unwrap_or_default(),
+                    Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                    None => {
+                        let end = self.decoder.finish().map_err(Into::into);
+                        // Where a length was announced there is more to come that never will.
+                        let end = if self.left.is_some() { end.and(Err(Truncated.into())) } else { end };
+                        return Poll::Ready(end.err().map(Err));
+                    }
+                },
+            }
         }
     }
 }

@@ -29,6 +29,8 @@ pub enum Verdict {
 pub enum StaleReason {
     /// A refresh is under way (RFC 5861, section 3).
     WhileRevalidate,
+    /// The same, within the operator's grace.
+    Grace,
     /// The origin failed.
     OriginFailed,
 }
@@ -61,6 +63,7 @@ impl Verdict {
         match self {
             Self::Hit => "fresh",
             Self::Stale(StaleReason::WhileRevalidate) => "while-revalidate",
+            Self::Stale(StaleReason::Grace) => "grace",
             Self::Stale(StaleReason::OriginFailed) => "origin-failed",
             Self::Miss(forward) => forward.as_str(),
             Self::Pass(reason) => reason.as_str(),

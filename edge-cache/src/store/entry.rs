@@ -3,115 +3,304 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::{HeaderMap as Headers, StatusCode};
+use http::StatusCode;
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, VARY,
+};
 
+use super::fields::{self, Fields};
 use crate::invalidate::Mode;
 use crate::key::CacheKey;
 use crate::policy::cache_control::CacheControl;
-use crate::policy::freshness::Freshness;
-use crate::policy::reuse::StoredTerms;
-use crate::policy::vary::Selector;
+use crate::policy::coding::{Accepted, Coding, Form, may_transform};
+use crate::policy::freshness::{Freshness, Source};
+use crate::policy::reuse::{StaleLimits, StoredTerms, Terms};
+use crate::policy::vary::{self, Selector, SelectorRef};
 
-/// A response's head with all that policy needs to know of it, worked out once.
+/// A response's head on its way into the store, with all that policy needs to know of it, worked out once.
 #[derive(Debug, Clone)]
 pub struct Head {
     pub status: StatusCode,
-    fields: Arc<[(HeaderName, HeaderValue)]>,
-    pub directives: CacheControl,
     pub freshness: Freshness,
+    pub terms: Terms,
     pub selector: Selector,
+    pub coding: Coding,
+    /// Not under `no-transform`.
+    pub may_transform: bool,
+    /// Content-Length, where the origin has said it.
+    pub length: Option<u64>,
+    pub limits: OwnLimits,
+    fields: Bytes,
 }
 
-/// A whole stored response.
+/// What a rule says of a response's staleness, where one does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OwnLimits {
+    pub grace: Option<Duration>,
+    pub keep: Option<Duration>,
+}
+
+/// A whole stored response: one block of bytes with its packed fields, its selector and the first [`PIECE`] of its
+/// body, and a few numbers. There are millions of these: what can be worked out is not kept.
 #[derive(Debug)]
 pub struct Stored {
     pub key: CacheKey,
-    pub head: Head,
     /// Sorted, each once.
     pub tags: Box<[Box<str>]>,
-    /// In pieces of at most [`PIECE`] bytes.
-    pub body: Arc<[Bytes]>,
+    block: Bytes,
+    /// The body beyond its first piece.
+    rest: Option<Arc<[Bytes]>>,
+    /// Bytes of the body as it is stored.
     pub length: u64,
+    /// Bytes of the body without its coding.
+    identity_length: u64,
     /// 0 while nobody has invalidated it, [`GONE`], or the time since when it counts as stale, in
     /// milliseconds of the Unix epoch.
     invalidated: AtomicU64,
+    /// When its age was zero, in milliseconds of the Unix epoch.
+    born: i64,
+    /// Seconds.
+    lifetime: u32,
+    fields_length: u32,
+    selector_length: u32,
+    /// Seconds; [`OPERATORS`] where the operator's own limit holds.
+    grace: u32,
+    keep: u32,
+    terms: Terms,
+    pub status: StatusCode,
+    source: Source,
+    pub coding: Coding,
+    may_transform: bool,
+    /// The coding is the cache's own work, and the entity tag that of the identity form.
+    coded_here: bool,
+}
+
+/// A stored body: its first piece, and what is beyond.
+#[derive(Debug, Clone)]
+pub struct StoredBody {
+    pub first: Bytes,
+    pub rest: Option<Arc<[Bytes]>>,
+    pub length: u64,
+}
+
+/// A body ready to be stored.
+#[derive(Debug)]
+pub struct Content {
+    pub chunks: Vec<Bytes>,
+    pub coding: Coding,
+    pub identity_length: u64,
+    /// See [`Stored::coded_here`].
+    pub coded_here: bool,
 }
 
 const GONE: u64 = u64::MAX;
+const OPERATORS: u32 = u32::MAX;
 
 /// A body is kept in pieces, so that storing a large one needs no second copy of all of it.
 const PIECE: usize = 1 << 20;
-/// What moka, the variant list and the allocator need beside the bytes that are counted.
-const OVERHEAD: usize = 400;
+/// What moka (about 320), this struct and the allocator need beside the bytes that are counted. Measured with a
+/// million objects by `tests/memory.rs`.
+const OVERHEAD: usize = 320 + size_of::<Stored>() + 16 + 56;
 
 impl Head {
+    /// `directives` are those of `headers`. With `negotiates` the cache itself chooses the coding that a client gets.
     pub fn new(
         status: StatusCode,
-        headers: &Headers,
-        directives: CacheControl,
+        mut headers: HeaderMap,
+        directives: &CacheControl,
         freshness: Freshness,
-        selector: Selector,
+        request: &HeaderMap,
+        negotiates: bool,
     ) -> Self {
-        Self { status, fields: pack(headers), directives, freshness, selector }
-    }
-
-    pub fn get(&self, name: &HeaderName) -> Option<&HeaderValue> {
-        self.fields.iter().find(|(stored, _)| stored == name).map(|(_, value)| value)
-    }
-
-    /// The fields as hyper takes them, with room for those that a response adds.
-    pub fn to_headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(self.fields.len() + 8);
-        for (name, value) in self.fields.iter() {
-            headers.append(name.clone(), value.clone());
+        let coding = Coding::of(&headers);
+        let may_transform = may_transform(&headers);
+        let chosen_here = negotiates && coding != Coding::Other;
+        let selector = Selector::of(request, &headers, |name| chosen_here && name == ACCEPT_ENCODING);
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if matches!(coding, Coding::Gzip | Coding::Brotli) && may_transform {
+            add_vary(&mut headers);
         }
-        headers
+        let mut packed = Vec::with_capacity(fields::bound(&headers));
+        // The length is set anew by whoever sends the body.
+        fields::pack(&headers, |name| name == CONTENT_LENGTH, &mut packed);
+        Self {
+            status,
+            freshness,
+            terms: directives.into(),
+            selector,
+            coding,
+            may_transform,
+            length,
+            limits: OwnLimits::default(),
+            fields: packed.into(),
+        }
     }
 
-    fn weight(&self) -> usize {
-        let fields: usize = self.fields.iter().map(|(_, value)| value.len()).sum();
-        fields + self.fields.len() * size_of::<(HeaderName, HeaderValue)>() + self.selector.weight()
+    pub const fn fields(&self) -> Fields<'_> {
+        Fields::new(&self.fields, self.fields.len())
+    }
+
+    /// Whether the response may answer `request`, as far as fields that select it go.
+    pub fn is_selected_by(&self, request: &HeaderMap) -> bool {
+        self.selector.as_ref().matches(request) && self.form(request).is_some()
+    }
+
+    pub fn form(&self, request: &HeaderMap) -> Option<Form> {
+        form(self.coding, self.may_transform, request)
+    }
+}
+
+fn form(coding: Coding, may_transform: bool, request: &HeaderMap) -> Option<Form> {
+    if coding == Coding::Identity {
+        return Some(Form::AsStored);
+    }
+    Accepted::of(request).form(coding, may_transform)
+}
+
+fn add_vary(headers: &mut HeaderMap) {
+    if !vary::names(headers, &ACCEPT_ENCODING) {
+        headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
     }
 }
 
 impl Stored {
     /// Copies the body out of the buffers that it was read into, which may be far larger than it is.
-    pub fn new(key: CacheKey, head: Head, tags: Vec<Box<str>>, chunks: &[Bytes]) -> Self {
-        let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+    pub fn new(key: CacheKey, head: &Head, tags: Vec<Box<str>>, content: &Content) -> Self {
+        let selector = head.selector.as_bytes();
+        let length: u64 = content.chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        let first_length = (length as usize).min(PIECE);
+        let mut added = HeaderMap::new();
+        if content.coded_here {
+            added.insert(CONTENT_ENCODING, HeaderValue::from_static(content.coding.as_str()));
+            let varies = head.fields().to_headers(1);
+            if !vary::names(&varies, &ACCEPT_ENCODING) {
+                add_vary(&mut added);
+            }
+        }
+        let room = head.fields.len() + fields::bound(&added) + selector.len() + first_length;
+        let mut block = Vec::with_capacity(room);
+        block.extend_from_slice(&head.fields);
+        fields::pack(&added, |_| false, &mut block);
+        let fields_length = block.len() as u32;
+        block.extend_from_slice(selector);
+        let mut pieces = Pieces { left: length as usize, chunks: content.chunks.iter(), chunk: &[] };
+        pieces.append_to(&mut block, first_length);
+        block.shrink_to_fit();
+        let mut rest = Vec::new();
+        while pieces.left > 0 {
+            let size = pieces.left.min(PIECE);
+            let mut piece = Vec::with_capacity(size);
+            pieces.append_to(&mut piece, size);
+            rest.push(Bytes::from(piece));
+        }
         Self {
             key,
-            head,
             tags: tags.into(),
-            body: compact(chunks, length),
+            block: block.into(),
+            rest: (!rest.is_empty()).then(|| rest.into()),
             length,
+            identity_length: content.identity_length,
             invalidated: AtomicU64::new(0),
+            born: millis(head.freshness.received) - head.freshness.initial_age.as_millis() as i64,
+            lifetime: u32::try_from(head.freshness.lifetime.as_secs()).unwrap_or(u32::MAX),
+            fields_length,
+            selector_length: selector.len() as u32,
+            grace: seconds(head.limits.grace),
+            keep: seconds(head.limits.keep),
+            terms: head.terms,
+            status: head.status,
+            source: head.freshness.source,
+            coding: content.coding,
+            may_transform: head.may_transform,
+            coded_here: content.coded_here,
         }
     }
 
-    /// The same body under a head that a 304 has freshened.
+    /// The same body under a head that a 304 has freshened. `head` was made of this response's own fields.
     #[must_use]
-    pub fn freshened(&self, head: Head, tags: Vec<Box<str>>) -> Self {
-        Self {
-            key: self.key.clone(),
-            head,
-            // A 304 without tags says nothing of them.
-            tags: if tags.is_empty() { self.tags.clone() } else { tags.into() },
-            body: Arc::clone(&self.body),
-            length: self.length,
-            invalidated: AtomicU64::new(0),
+    pub fn freshened(&self, head: &Head, tags: Vec<Box<str>>) -> Self {
+        let body = self.body();
+        let content = Content {
+            chunks: body.pieces().cloned().collect(),
+            coding: self.coding,
+            identity_length: self.identity_length,
+            // Its fields are there already.
+            coded_here: false,
+        };
+        // A 304 without tags says nothing of them.
+        let tags = if tags.is_empty() { self.tags.to_vec() } else { tags };
+        let mut freshened = Self::new(self.key.clone(), head, tags, &content);
+        freshened.coded_here = self.coded_here;
+        freshened
+    }
+
+    pub const fn fields(&self) -> Fields<'_> {
+        Fields::new(&self.block, self.fields_length as usize)
+    }
+
+    pub fn selector(&self) -> SelectorRef<'_> {
+        let start = self.fields_length as usize;
+        SelectorRef::of_bytes(
+            self.block.get(start..start + self.selector_length as usize).unwrap_or_default(),
+        )
+    }
+
+    /// Whether the response may answer `request`, as far as fields that select it go.
+    pub fn is_selected_by(&self, request: &HeaderMap) -> bool {
+        self.selector().matches(request) && self.form(request).is_some()
+    }
+
+    /// The form that `request` gets.
+    pub fn form(&self, request: &HeaderMap) -> Option<Form> {
+        form(self.coding, self.may_transform, request)
+    }
+
+    /// Whether the body can be sent without its coding.
+    pub fn has_identity_form(&self) -> bool {
+        self.coding == Coding::Identity || self.may_transform && self.coding != Coding::Other
+    }
+
+    /// Whether the entity tag of the origin belongs to other bytes than those of `form`, so that it is only a weak
+    /// one there (RFC 9110, section 8.8.3.3).
+    pub fn weakens_tag(&self, form: Form) -> bool {
+        self.coding != Coding::Identity && (form == Form::AsStored) == self.coded_here
+    }
+
+    /// Bytes of the body in `form`.
+    pub const fn length_of(&self, form: Form) -> u64 {
+        match form {
+            Form::AsStored => self.length,
+            Form::Identity => self.identity_length,
         }
     }
 
-    /// What policy looks at, with an invalidation taken into account.
-    pub fn terms(&self) -> StoredTerms<'_> {
-        StoredTerms { freshness: self.freshness(), directives: &self.head.directives }
+    pub fn body(&self) -> StoredBody {
+        let start = (self.fields_length + self.selector_length) as usize;
+        StoredBody { first: self.block.slice(start..), rest: self.rest.clone(), length: self.length }
+    }
+
+    /// What policy looks at, with an invalidation taken into account. `limits` are the operator's.
+    pub fn terms(&self, limits: StaleLimits) -> StoredTerms {
+        let own = |seconds: u32, operators: Duration| {
+            if seconds == OPERATORS { operators } else { Duration::from_secs(seconds.into()) }
+        };
+        StoredTerms {
+            freshness: self.freshness(),
+            directives: self.terms,
+            limits: StaleLimits { grace: own(self.grace, limits.grace), keep: own(self.keep, limits.keep) },
+        }
     }
 
     pub fn freshness(&self) -> Freshness {
+        let freshness = Freshness {
+            lifetime: Duration::from_secs(self.lifetime.into()),
+            source: self.source,
+            initial_age: Duration::ZERO,
+            received: time(self.born),
+        };
         match self.invalidated.load(Ordering::Acquire) {
-            0 | GONE => self.head.freshness,
-            millis => self.head.freshness.until(SystemTime::UNIX_EPOCH + Duration::from_millis(millis)),
+            0 | GONE => freshness,
+            millis => freshness.until(SystemTime::UNIX_EPOCH + Duration::from_millis(millis)),
         }
     }
 
@@ -131,61 +320,115 @@ impl Stored {
         self.invalidated.load(Ordering::Acquire) == GONE
     }
 
-    /// Bytes held in all.
+    /// Bytes held in all, but for the key's.
     pub fn weight(&self) -> usize {
         // A tag's text, its box, and a link in the index.
         let tags: usize = self.tags.iter().map(|tag| tag.len() + 16 + 16).sum();
-        OVERHEAD + self.head.weight() + tags + self.length as usize
+        let rest = self
+            .rest
+            .as_ref()
+            .map_or(0, |rest| rest.iter().map(|piece| piece.len() + size_of::<Bytes>() + 48).sum());
+        OVERHEAD + self.block.len() + tags + rest
     }
 }
 
-/// Copies the values into one allocation: as they came, they pin the origin connection's read buffer.
-fn pack(headers: &Headers) -> Arc<[(HeaderName, HeaderValue)]> {
-    let total = headers.values().map(HeaderValue::len).sum();
-    let mut block = Vec::with_capacity(total);
-    for value in headers.values() {
-        block.extend_from_slice(value.as_bytes());
-    }
-    let mut block = Bytes::from(block);
-    headers
-        .iter()
-        .map(|(name, value)| {
-            let bytes = block.split_to(value.len());
-            // A value that was valid stays valid; the original is as good, only larger in memory.
-            let packed = HeaderValue::from_maybe_shared(bytes).unwrap_or_else(|_| value.clone());
-            (name.clone(), packed)
-        })
-        .collect()
-}
-
-fn compact(chunks: &[Bytes], length: u64) -> Arc<[Bytes]> {
-    let mut left = length as usize;
-    let mut pieces = Vec::with_capacity(left.div_ceil(PIECE));
-    let mut piece = Vec::with_capacity(left.min(PIECE));
-    for chunk in chunks {
-        let mut chunk = &chunk[..];
-        while !chunk.is_empty() {
-            let (now, later) = chunk.split_at(chunk.len().min(PIECE - piece.len()));
-            piece.extend_from_slice(now);
-            left -= now.len();
-            chunk = later;
-            if piece.len() == PIECE {
-                pieces.push(Bytes::from(std::mem::replace(&mut piece, Vec::with_capacity(left.min(PIECE)))));
-            }
+impl StoredBody {
+    pub fn piece(&self, at: usize) -> Option<&Bytes> {
+        match at.checked_sub(1) {
+            None => Some(&self.first),
+            Some(at) => self.rest.as_deref().unwrap_or_default().get(at),
         }
     }
-    if !piece.is_empty() {
-        pieces.push(Bytes::from(piece));
+
+    pub fn pieces(&self) -> impl Iterator<Item = &Bytes> {
+        std::iter::once(&self.first).chain(self.rest.as_deref().unwrap_or_default())
     }
-    pieces.into()
 }
+
+/// Walks over chunks as over one run of bytes.
+struct Pieces<'a> {
+    left: usize,
+    chunks: std::slice::Iter<'a, Bytes>,
+    chunk: &'a [u8],
+}
+
+impl Pieces<'_> {
+    fn append_to(&mut self, out: &mut Vec<u8>, mut count: usize) {
+        while count > 0 {
+            if self.chunk.is_empty() {
+                let Some(next) = self.chunks.next() else { return };
+                self.chunk = next;
+                continue;
+            }
+            let (now, later) = self.chunk.split_at(count.min(self.chunk.len()));
+            out.extend_from_slice(now);
+            count -= now.len();
+            self.left -= now.len();
+            self.chunk = later;
+        }
+    }
+}
+
+fn seconds(limit: Option<Duration>) -> u32 {
+    limit.map_or(OPERATORS, |limit| u32::try_from(limit.as_secs()).unwrap_or(OPERATORS - 1))
+}
+
+/// Milliseconds of the Unix epoch, before it too: an Age may be longer than that.
+fn millis(time: SystemTime) -> i64 {
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => since.as_millis() as i64,
+        Err(before) => -(before.duration().as_millis() as i64),
+    }
+}
+
+fn time(millis: i64) -> SystemTime {
+    let distance = Duration::from_millis(millis.unsigned_abs());
+    if millis < 0 { SystemTime::UNIX_EPOCH - distance } else { SystemTime::UNIX_EPOCH + distance }
+}
+
+/// Fields that describe the bytes of one coding only.
+pub const OF_THE_CODING: [HeaderName; 5] = [
+    CONTENT_ENCODING,
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+];
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use common::http::forwarded::Scheme;
+    use http::header::ETAG;
+
     use super::*;
+
+    fn head(headers: &HeaderMap) -> Head {
+        let directives = CacheControl::of(headers);
+        let now = SystemTime::now();
+        let freshness = Freshness::of(StatusCode::OK, headers, &directives, now, now);
+        Head::new(StatusCode::OK, headers.clone(), &directives, freshness, &HeaderMap::new(), true)
+    }
+
+    fn stored(head: &Head, chunks: Vec<Bytes>) -> Stored {
+        let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        let content =
+            Content { chunks, coding: Coding::Identity, identity_length: length, coded_here: false };
+        Stored::new(CacheKey::new(Scheme::Http, "a", "/"), head, Vec::new(), &content)
+    }
+
+    fn bytes(stored: &Stored) -> Vec<u8> {
+        let body = stored.body();
+        let rest = body.rest.as_deref().unwrap_or_default().iter();
+        rest.fold(body.first.to_vec(), |all, piece| [&all, &piece[..]].concat())
+    }
 
     #[test]
     fn a_body_keeps_its_bytes_and_no_more_room_than_they_need() {
+        let mut headers = HeaderMap::new();
+        headers.insert(ETAG, HeaderValue::from_static("\"a\""));
+        headers.insert(VARY, HeaderValue::from_static("Cookie"));
+        let head = head(&headers);
         for sizes in [vec![], vec![1], vec![PIECE], vec![PIECE - 1, 3, PIECE * 2, 7], vec![PIECE, PIECE]] {
             let mut next = 0_u8;
             let chunks: Vec<Bytes> = sizes
@@ -195,27 +438,31 @@ mod tests {
                     Bytes::from(vec![next; *size])
                 })
                 .collect();
-            let length = sizes.iter().sum::<usize>() as u64;
-            let pieces = compact(&chunks, length);
-            assert_eq!(pieces.concat(), chunks.concat());
-            assert!(pieces.iter().all(|piece| (1..=PIECE).contains(&piece.len())));
+            let stored = stored(&head, chunks.clone());
+            assert_eq!(bytes(&stored), chunks.concat());
+            assert_eq!(stored.length, sizes.iter().sum::<usize>() as u64);
+            assert_eq!(stored.fields().to_headers(0), headers);
+            assert!(stored.selector().matches(&HeaderMap::new()));
+            let again = stored.freshened(&head, Vec::new());
+            assert_eq!(bytes(&again), chunks.concat());
+            assert!(stored.weight() >= chunks.concat().len() + OVERHEAD);
         }
     }
 
     #[test]
-    fn packed_headers_are_the_same_headers() {
-        let mut headers = Headers::new();
-        headers.append("vary", HeaderValue::from_static("a"));
-        headers.append("link", HeaderValue::from_static("<b>"));
-        headers.append(
-            "vary",
-            HeaderValue::from_bytes(b"\xe9").unwrap_or_else(|_| HeaderValue::from_static("")),
-        );
-        let fields = pack(&headers);
-        let mut back = HeaderMap::new();
-        for (name, value) in fields.iter() {
-            back.append(name.clone(), value.clone());
-        }
-        assert_eq!(back, headers);
+    fn an_age_may_be_longer_than_the_epoch() {
+        let mut headers = HeaderMap::new();
+        headers.insert("age", HeaderValue::from_static("2147483648"));
+        headers.insert("cache-control", HeaderValue::from_static("max-age=60"));
+        let head = head(&headers);
+        let stored = stored(&head, Vec::new());
+        let now = SystemTime::now();
+        assert_eq!(stored.freshness().age(now).as_secs(), head.freshness.age(now).as_secs());
+        assert!(!stored.freshness().is_fresh(now));
+    }
+
+    #[test]
+    fn a_stored_response_is_small() {
+        assert!(size_of::<Stored>() <= 160, "{}", size_of::<Stored>());
     }
 }

@@ -1,5 +1,6 @@
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ahash::RandomState;
 use http::HeaderMap;
@@ -8,20 +9,26 @@ use moka::sync::Cache;
 
 use super::Stored;
 use crate::key::CacheKey;
-use crate::policy::vary::Selector;
+use crate::policy::vary::{Selector, SelectorRef};
 
 /// The bounded store. Every operation is synchronous and short.
 #[derive(Debug)]
 pub struct Store {
-    resources: Cache<CacheKey, Arc<Resource>, RandomState>,
+    resources: Cache<CacheKey, Resource, RandomState>,
     /// Hit-for-miss: URLs whose last response could not be stored, so that requests for them do not
     /// wait for each other (varnish-cache#1799).
     uncacheable: Cache<Box<[u8]>, (), RandomState>,
+    /// Bytes that the variants of one URL may take together.
+    resource_limit: usize,
 }
 
 /// What is stored under one key: the variants that `Vary` tells apart, the newest first.
-#[derive(Debug)]
-struct Resource(Vec<Arc<Stored>>);
+#[derive(Debug, Clone)]
+enum Resource {
+    /// By far the most.
+    One(Arc<Stored>),
+    Many(Arc<[Arc<Stored>]>),
+}
 
 /// What a look-up found.
 #[derive(Debug)]
@@ -31,6 +38,15 @@ pub enum Lookup {
     UriMiss,
     /// Only variants for other requests; how the newest of them was selected.
     VaryMiss(Selector),
+    /// The response is there, in a coding that the client does not accept and that cannot be undone.
+    Unacceptable(Selector),
+}
+
+/// The variants of a URL are as many as are allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exploded {
+    /// The field of `Vary` that tells the most of them apart.
+    pub header: Box<str>,
 }
 
 fn uncacheable_name(key: &CacheKey, selection: &[u8]) -> Box<[u8]> {
@@ -38,28 +54,41 @@ fn uncacheable_name(key: &CacheKey, selection: &[u8]) -> Box<[u8]> {
 }
 
 impl Resource {
+    fn of(mut variants: Vec<Arc<Stored>>) -> Option<Self> {
+        match variants.len() {
+            0 | 1 => variants.pop().map(Self::One),
+            _ => Some(Self::Many(variants.into())),
+        }
+    }
+
+    fn all(&self) -> &[Arc<Stored>] {
+        match self {
+            Self::One(stored) => std::slice::from_ref(stored),
+            Self::Many(all) => all,
+        }
+    }
+
     fn live(&self) -> impl Iterator<Item = &Arc<Stored>> {
-        self.0.iter().filter(|stored| !stored.is_gone())
+        self.all().iter().filter(|stored| !stored.is_gone())
     }
 }
 
 impl Lookup {
     /// What `request` has in the fields that the URL is known to vary on: requests that differ there
     /// do not wait for each other.
-    pub fn selection(&self, request: &HeaderMap) -> Vec<u8> {
-        let selector = match self {
-            Self::UriMiss => return Vec::new(),
-            Self::Found(stored) => stored.head.selector.same_fields(request),
-            Self::VaryMiss(selector) => selector.same_fields(request),
-        };
-        let mut selection = Vec::new();
-        selector.append_to(&mut selection);
-        selection
+    pub fn selection(&self, request: &HeaderMap) -> Selector {
+        match self {
+            Self::UriMiss => Selector::default(),
+            Self::Found(stored) => stored.selector().same_fields(request),
+            Self::VaryMiss(selector) | Self::Unacceptable(selector) => selector.as_ref().same_fields(request),
+        }
     }
 }
 
-/// Variants of one URL beyond which the oldest goes.
-const MAX_VARIANTS: usize = 32;
+/// The part of the memory that the variants of one URL may take.
+const RESOURCE_SHARE: u64 = 4;
+/// No selector is this.
+const EXPLODED: &[u8] = b"\xff";
 /// URLs remembered as uncacheable, and for how long.
 const MAX_UNCACHEABLE: u64 = 100_000;
 const UNCACHEABLE_FOR: Duration = Duration::from_mins(2);
@@ -69,47 +98,78 @@ impl Store {
     pub fn new(memory: u64) -> Self {
         let resources = Cache::builder()
             .max_capacity(memory)
-            .weigher(|key: &CacheKey, resource: &Arc<Resource>| {
-                let bytes =
-                    key.as_str().len() + resource.0.iter().map(|stored| stored.weight()).sum::<usize>();
-                u32::try_from(bytes).unwrap_or(u32::MAX)
+            .weigher(|key: &CacheKey, resource: &Resource| {
+                let variants: usize = resource.all().iter().map(|stored| stored.weight()).sum();
+                u32::try_from(key.as_str().len() + variants).unwrap_or(u32::MAX)
             })
             .build_with_hasher(RandomState::new());
         let uncacheable = Cache::builder()
             .max_capacity(MAX_UNCACHEABLE)
             .time_to_live(UNCACHEABLE_FOR)
             .build_with_hasher(RandomState::new());
-        Self { resources, uncacheable }
+        Self { resources, uncacheable, resource_limit: (memory / RESOURCE_SHARE) as usize }
     }
 
     /// The newest variant that `request` selects.
     pub fn lookup(&self, key: &CacheKey, request: &HeaderMap) -> Lookup {
         let Some(resource) = self.resources.get(key.as_str()) else { return Lookup::UriMiss };
-        match resource.live().find(|stored| stored.head.selector.matches(request)) {
-            Some(stored) => Lookup::Found(Arc::clone(stored)),
-            None => match resource.live().next() {
-                Some(newest) => Lookup::VaryMiss(newest.head.selector.clone()),
-                None => Lookup::UriMiss,
-            },
+        let mut unacceptable = None;
+        for stored in resource.live().filter(|stored| stored.selector().matches(request)) {
+            if stored.form(request).is_some() {
+                return Lookup::Found(Arc::clone(stored));
+            }
+            unacceptable = Some(stored);
+        }
+        match (unacceptable, resource.live().next()) {
+            (Some(stored), _) => Lookup::Unacceptable(stored.selector().to_owned()),
+            (None, Some(newest)) => Lookup::VaryMiss(newest.selector().to_owned()),
+            (None, None) => Lookup::UriMiss,
         }
     }
 
-    /// Stores a response in the place of the variant with the same selector.
-    pub fn insert(&self, key: &CacheKey, stored: &Arc<Stored>) {
+    /// Stores a response in the place of the variant with the same selector. Beyond `max` variants, or beyond what
+    /// one URL may take, the oldest go.
+    pub fn insert(&self, key: &CacheKey, stored: &Arc<Stored>, max: usize) {
         self.resources.entry(key.clone()).and_compute_with(|entry| {
             let mut variants = vec![Arc::clone(stored)];
+            let mut bytes = stored.weight();
             if let Some(entry) = entry {
-                let others = entry.value().live();
-                variants.extend(others.filter(|old| old.head.selector != stored.head.selector).cloned());
-                variants.truncate(MAX_VARIANTS);
+                let others = entry.value().live().filter(|old| old.selector() != stored.selector());
+                for old in others.take(max.saturating_sub(1)) {
+                    bytes += old.weight();
+                    if bytes > self.resource_limit {
+                        break;
+                    }
+                    variants.push(Arc::clone(old));
+                }
             }
-            Op::Put(Arc::new(Resource(variants)))
+            Resource::of(variants).map_or(Op::Nop, Op::Put)
         });
+    }
+
+    /// Whether one more variant, for `selector`, has a place among at most `max` of this URL that are fresh.
+    pub fn admits(&self, key: &CacheKey, selector: &Selector, max: usize) -> Result<(), Exploded> {
+        let Some(resource) = self.resources.get(key.as_str()) else { return Ok(()) };
+        let now = SystemTime::now();
+        let others: Vec<&Arc<Stored>> = resource
+            .live()
+            .filter(|old| old.selector() != selector.as_ref() && old.freshness().is_fresh(now))
+            .collect();
+        if others.len() < max {
+            return Ok(());
+        }
+        let mut values: HashMap<&str, HashSet<Option<&[u8]>>> = HashMap::new();
+        let all = others.iter().map(|stored| stored.selector()).chain([selector.as_ref()]);
+        for (name, value) in all.flat_map(SelectorRef::iter) {
+            values.entry(name).or_default().insert(value);
+        }
+        let most = values.iter().max_by_key(|(name, values)| (values.len(), std::cmp::Reverse(**name)));
+        Err(Exploded { header: most.map_or("none", |(name, _)| name).into() })
     }
 
     /// Every variant under `key`.
     pub fn variants(&self, key: &CacheKey) -> Vec<Arc<Stored>> {
-        self.resources.get(key.as_str()).map(|resource| resource.0.clone()).unwrap_or_default()
+        self.resources.get(key.as_str()).map(|resource| resource.all().to_vec()).unwrap_or_default()
     }
 
     /// Every variant under the keys that `wanted` chooses. Looks at all of them, without a lock that a
@@ -118,7 +178,7 @@ impl Store {
         self.resources
             .iter()
             .filter(|(key, _)| wanted(key))
-            .flat_map(|(_, resource)| resource.0.clone())
+            .flat_map(|(_, resource)| resource.all().to_vec())
             .collect()
     }
 
@@ -127,11 +187,10 @@ impl Store {
         self.resources.entry(key.clone()).and_compute_with(|entry| {
             let Some(entry) = entry else { return Op::Nop };
             let live: Vec<Arc<Stored>> = entry.value().live().cloned().collect();
-            match live.len() {
-                0 => Op::Remove,
-                same if same == entry.value().0.len() => Op::Nop,
-                _ => Op::Put(Arc::new(Resource(live))),
+            if live.len() == entry.value().all().len() {
+                return Op::Nop;
             }
+            Resource::of(live).map_or(Op::Remove, Op::Put)
         });
     }
 
@@ -141,8 +200,8 @@ impl Store {
     }
 
     /// Notes whether the last answer to requests with this selection could be stored.
-    pub fn note_cacheable(&self, key: &CacheKey, selection: &[u8], cacheable: bool) {
-        let name = uncacheable_name(key, selection);
+    pub fn note_cacheable(&self, key: &CacheKey, selection: &Selector, cacheable: bool) {
+        let name = uncacheable_name(key, selection.as_bytes());
         if cacheable {
             self.uncacheable.invalidate(&name);
         } else {
@@ -150,8 +209,22 @@ impl Store {
         }
     }
 
-    pub fn is_uncacheable(&self, key: &CacheKey, selection: &[u8]) -> bool {
-        self.uncacheable.contains_key(&uncacheable_name(key, selection))
+    pub fn is_uncacheable(&self, key: &CacheKey, selection: &Selector) -> bool {
+        self.uncacheable.contains_key(&uncacheable_name(key, selection.as_bytes()))
+    }
+
+    /// Notes that a URL has too many variants; whether that is news.
+    pub fn note_exploded(&self, key: &CacheKey) -> bool {
+        let name = uncacheable_name(key, EXPLODED);
+        let is_news = !self.uncacheable.contains_key(&name);
+        if is_news {
+            self.uncacheable.insert(name, ());
+        }
+        is_news
+    }
+
+    pub fn is_exploded(&self, key: &CacheKey) -> bool {
+        self.uncacheable.contains_key(&uncacheable_name(key, EXPLODED))
     }
 
     /// Keys stored.

@@ -1,10 +1,12 @@
 //! Where responses are kept: in memory, weighed by what they really hold.
 //!
-//! 1. [`entry`]: one stored response; its headers packed into one allocation, its body stored once.
-//! 2. [`memory`]: key → the variants of a URL, in a bounded moka cache.
+//! 1. [`entry`]: one stored response, a block of bytes and a few numbers.
+//! 2. [`fields`]: header fields packed into bytes.
+//! 3. [`memory`]: key → the variants of a URL, in a bounded moka cache.
 
 mod entry;
+pub mod fields;
 mod memory;
 
-pub use entry::{Head, Stored};
-pub use memory::{Lookup, Store};
+pub use entry::{Content, Head, OF_THE_CODING, OwnLimits, Stored, StoredBody};
+pub use memory::{Exploded, Lookup, Store};

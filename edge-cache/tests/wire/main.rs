@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod caching;
+mod coding;
 mod fetching;
 mod invalidating;
 mod isolating;
+mod staleness;
 mod support;

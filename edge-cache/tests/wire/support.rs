@@ -64,9 +64,14 @@ impl Edge {
         client::request(self.address, method, path, &all, body).await.expect("a response")
     }
 
+    /// The whole page of metrics.
+    pub(crate) async fn metrics(&self) -> String {
+        client::get(self.admin, "/metrics", &[]).await.expect("metrics").text()
+    }
+
     /// The sum of a metric's samples; 0 where there is none.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
-        let page = client::get(self.admin, "/metrics", &[]).await.expect("metrics").text();
+        let page = self.metrics().await;
         let samples = page
             .lines()
             .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
