@@ -234,8 +234,8 @@ impl Fetch {
 
     /// Freshens what is stored. A 304 may bring what makes the response one client's own: then it is nobody
     /// else's any more.
-    fn validated(&self, stored: &Stored, not_modified: &response::Parts, times: Times, leader: Leader) {
-        let mut headers = stored.fields().to_headers(0);
+    fn validated(&self, stored: &Arc<Stored>, not_modified: &response::Parts, times: Times, leader: Leader) {
+        let mut headers = stored.fields().to_headers(&stored.share(), 0);
         update::freshen(&mut headers, &not_modified.headers);
         let directives = CacheControl::of(&headers);
         let status = stored.status;
@@ -344,7 +344,7 @@ impl Fetch {
                 let stored = Arc::new(Stored::new(key, &head, filling.tags.clone(), &content));
                 // Those who read a body that was compressed meanwhile go on in what came.
                 if !content.coded_here {
-                    filling.fill.stored(&stored.body());
+                    filling.fill.stored(&stored.body(&stored.share()));
                 }
                 drop(content);
                 self.store(&stored);

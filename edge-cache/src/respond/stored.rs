@@ -1,6 +1,9 @@
 //! A response from the store, or one on its way into it.
 
+use std::sync::Arc;
 use std::time::SystemTime;
+
+use bytes::Bytes;
 
 use common::http::range::{ByteRange, content_range};
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderValue, RANGE};
@@ -15,7 +18,12 @@ use crate::policy::coding::{Coding, Form};
 use crate::store::{OF_THE_CODING, Stored};
 
 /// Answers from the store, with 304 or a part where the request asks for that.
-pub fn from_store(request: &request::Parts, stored: &Stored, verdict: Verdict, now: SystemTime) -> Answer {
+pub fn from_store(
+    request: &request::Parts,
+    stored: &Arc<Stored>,
+    verdict: Verdict,
+    now: SystemTime,
+) -> Answer {
     let freshness = stored.freshness();
     let mut status = CacheStatus::new(verdict);
     status.ttl = Some(freshness.ttl(now));
@@ -26,7 +34,8 @@ pub fn from_store(request: &request::Parts, stored: &Stored, verdict: Verdict, n
     let form = form(request, stored);
     let length = stored.length_of(form);
     let weak = stored.weakens_tag(form);
-    let mut headers = stored.fields().to_headers(ADDED);
+    let block = stored.share();
+    let mut headers = stored.fields().to_headers(&block, ADDED);
     adapt(&mut headers, form, weak);
     headers.insert(AGE, HeaderValue::from(freshness.age(now).as_secs()));
     let sends_body = request.method != Method::HEAD;
@@ -34,7 +43,7 @@ pub fn from_store(request: &request::Parts, stored: &Stored, verdict: Verdict, n
         if stored.status != StatusCode::NO_CONTENT {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
-        let body = if sends_body { part(stored, form, 0, length) } else { Body::empty() };
+        let body = if sends_body { part(stored, &block, form, 0, length) } else { Body::empty() };
         return (respond(stored.status, headers, body), status);
     }
     if conditional::not_modified(&request.headers, stored.fields()) {
@@ -49,12 +58,12 @@ pub fn from_store(request: &request::Parts, stored: &Stored, verdict: Verdict, n
         ByteRange::Whole => {
             // A HEAD's answer has the length and no body.
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-            let body = if sends_body { part(stored, form, 0, length) } else { Body::empty() };
+            let body = if sends_body { part(stored, &block, form, 0, length) } else { Body::empty() };
             respond(StatusCode::OK, headers, body)
         }
         ByteRange::Part { start, end } => {
             set_part(&mut headers, start, end, length);
-            respond(StatusCode::PARTIAL_CONTENT, headers, part(stored, form, start, end - start))
+            respond(StatusCode::PARTIAL_CONTENT, headers, part(stored, &block, form, start, end - start))
         }
         ByteRange::Unsatisfiable => unsatisfiable(headers, length),
     };
@@ -90,13 +99,13 @@ fn adapt(headers: &mut HeaderMap, form: Form, weak: bool) {
 }
 
 /// `count` bytes from `start` on of a stored body in one of its forms.
-fn part(stored: &Stored, form: Form, start: u64, count: u64) -> Body {
+fn part(stored: &Stored, block: &Bytes, form: Form, start: u64, count: u64) -> Body {
     match (form, Decoder::new(stored.coding)) {
         (Form::Identity, Some(decoder)) if count > 0 => {
-            let coded = Body::stored(stored.body(), 0, stored.length);
+            let coded = Body::stored(stored.body(block), 0, stored.length());
             Body::decoded(coded, decoder, start, Some(count))
         }
-        _ => Body::stored(stored.body(), start, count),
+        _ => Body::stored(stored.body(block), start, count),
     }
 }
 
@@ -107,7 +116,7 @@ pub fn from_fill(request: &request::Parts, filling: &Filling, reader: Reader, ve
     let mut status = CacheStatus::new(verdict);
     status.ttl = Some(head.freshness.ttl(now));
     status.stored = Some(Ok(()));
-    let mut headers = head.fields().to_headers(ADDED);
+    let mut headers = head.to_headers(ADDED);
     if !head.freshness.initial_age.is_zero() {
         headers.insert(AGE, HeaderValue::from(head.freshness.age(now).as_secs()));
     }

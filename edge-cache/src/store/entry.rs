@@ -47,25 +47,20 @@ pub struct Stored {
     pub key: CacheKey,
     /// Sorted, each once.
     pub tags: Box<[Box<str>]>,
-    block: Bytes,
-    /// The body beyond its first piece.
-    rest: Option<Arc<[Bytes]>>,
-    /// Bytes of the body as it is stored.
-    pub length: u64,
-    /// Bytes of the body without its coding.
-    identity_length: u64,
+    block: Box<[u8]>,
+    /// What few responses have.
+    extra: Option<Box<Extra>>,
     /// 0 while nobody has invalidated it, [`GONE`], or the time since when it counts as stale, in
     /// milliseconds of the Unix epoch.
     invalidated: AtomicU64,
     /// When its age was zero, in milliseconds of the Unix epoch.
     born: i64,
+    /// Bytes of the body without its coding.
+    identity_length: u64,
     /// Seconds.
     lifetime: u32,
     fields_length: u32,
     selector_length: u32,
-    /// Seconds; [`OPERATORS`] where the operator's own limit holds.
-    grace: u32,
-    keep: u32,
     terms: Terms,
     pub status: StatusCode,
     source: Source,
@@ -73,6 +68,23 @@ pub struct Stored {
     may_transform: bool,
     /// The coding is the cache's own work, and the entity tag that of the identity form.
     coded_here: bool,
+}
+
+#[derive(Debug, Default)]
+struct Extra {
+    limits: OwnLimits,
+    /// The body beyond its first piece.
+    rest: Option<Arc<[Bytes]>>,
+    rest_length: u64,
+}
+
+/// The block of a stored response as bytes that keep it alive.
+struct Block(Arc<Stored>);
+
+impl AsRef<[u8]> for Block {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.block
+    }
 }
 
 /// A stored body: its first piece, and what is beyond.
@@ -89,18 +101,17 @@ pub struct Content {
     pub chunks: Vec<Bytes>,
     pub coding: Coding,
     pub identity_length: u64,
-    /// See [`Stored::coded_here`].
+    /// The coding is the cache's own work.
     pub coded_here: bool,
 }
 
 const GONE: u64 = u64::MAX;
-const OPERATORS: u32 = u32::MAX;
 
 /// A body is kept in pieces, so that storing a large one needs no second copy of all of it.
 const PIECE: usize = 1 << 20;
 /// What moka (about 320), this struct and the allocator need beside the bytes that are counted. Measured with a
 /// million objects by `tests/memory.rs`.
-const OVERHEAD: usize = 320 + size_of::<Stored>() + 16 + 56;
+const OVERHEAD: usize = 320 + size_of::<Stored>() + 40;
 
 impl Head {
     /// `directives` are those of `headers`. With `negotiates` the cache itself chooses the coding that a client gets.
@@ -136,8 +147,13 @@ impl Head {
         }
     }
 
-    pub const fn fields(&self) -> Fields<'_> {
-        Fields::new(&self.fields, self.fields.len())
+    pub fn fields(&self) -> Fields<'_> {
+        Fields::new(&self.fields)
+    }
+
+    /// The fields as hyper takes them, with room for `more`.
+    pub fn to_headers(&self, more: usize) -> HeaderMap {
+        self.fields().to_headers(&self.fields, more)
     }
 
     /// Whether the response may answer `request`, as far as fields that select it go.
@@ -172,7 +188,7 @@ impl Stored {
         let mut added = HeaderMap::new();
         if content.coded_here {
             added.insert(CONTENT_ENCODING, HeaderValue::from_static(content.coding.as_str()));
-            let varies = head.fields().to_headers(1);
+            let varies = head.to_headers(0);
             if !vary::names(&varies, &ACCEPT_ENCODING) {
                 add_vary(&mut added);
             }
@@ -185,7 +201,6 @@ impl Stored {
         block.extend_from_slice(selector);
         let mut pieces = Pieces { left: length as usize, chunks: content.chunks.iter(), chunk: &[] };
         pieces.append_to(&mut block, first_length);
-        block.shrink_to_fit();
         let mut rest = Vec::new();
         while pieces.left > 0 {
             let size = pieces.left.min(PIECE);
@@ -197,16 +212,13 @@ impl Stored {
             key,
             tags: tags.into(),
             block: block.into(),
-            rest: (!rest.is_empty()).then(|| rest.into()),
-            length,
+            extra: Extra::of(head.limits, rest),
             identity_length: content.identity_length,
             invalidated: AtomicU64::new(0),
             born: millis(head.freshness.received) - head.freshness.initial_age.as_millis() as i64,
             lifetime: u32::try_from(head.freshness.lifetime.as_secs()).unwrap_or(u32::MAX),
             fields_length,
             selector_length: selector.len() as u32,
-            grace: seconds(head.limits.grace),
-            keep: seconds(head.limits.keep),
             terms: head.terms,
             status: head.status,
             source: head.freshness.source,
@@ -218,8 +230,8 @@ impl Stored {
 
     /// The same body under a head that a 304 has freshened. `head` was made of this response's own fields.
     #[must_use]
-    pub fn freshened(&self, head: &Head, tags: Vec<Box<str>>) -> Self {
-        let body = self.body();
+    pub fn freshened(self: &Arc<Self>, head: &Head, tags: Vec<Box<str>>) -> Self {
+        let body = self.body(&self.share());
         let content = Content {
             chunks: body.pieces().cloned().collect(),
             coding: self.coding,
@@ -234,8 +246,13 @@ impl Stored {
         freshened
     }
 
-    pub const fn fields(&self) -> Fields<'_> {
-        Fields::new(&self.block, self.fields_length as usize)
+    pub fn fields(&self) -> Fields<'_> {
+        Fields::new(self.block.get(..self.fields_length as usize).unwrap_or_default())
+    }
+
+    /// Its block as bytes that keep it alive: the one allocation that a hit needs for fields and body.
+    pub fn share(self: &Arc<Self>) -> Bytes {
+        Bytes::from_owner(Block(Arc::clone(self)))
     }
 
     pub fn selector(&self) -> SelectorRef<'_> {
@@ -266,28 +283,43 @@ impl Stored {
         self.coding != Coding::Identity && (form == Form::AsStored) == self.coded_here
     }
 
+    /// Bytes of the body as it is stored.
+    pub fn length(&self) -> u64 {
+        let first = self.block.len() - self.body_start();
+        first as u64 + self.extra.as_ref().map_or(0, |extra| extra.rest_length)
+    }
+
     /// Bytes of the body in `form`.
-    pub const fn length_of(&self, form: Form) -> u64 {
+    pub fn length_of(&self, form: Form) -> u64 {
         match form {
-            Form::AsStored => self.length,
+            Form::AsStored => self.length(),
             Form::Identity => self.identity_length,
         }
     }
 
-    pub fn body(&self) -> StoredBody {
-        let start = (self.fields_length + self.selector_length) as usize;
-        StoredBody { first: self.block.slice(start..), rest: self.rest.clone(), length: self.length }
+    /// Its body; `block` is what [`share`](Self::share) gave.
+    pub fn body(&self, block: &Bytes) -> StoredBody {
+        StoredBody {
+            first: block.slice(self.body_start()..),
+            rest: self.extra.as_ref().and_then(|extra| extra.rest.clone()),
+            length: self.length(),
+        }
+    }
+
+    const fn body_start(&self) -> usize {
+        self.fields_length as usize + self.selector_length as usize
     }
 
     /// What policy looks at, with an invalidation taken into account. `limits` are the operator's.
     pub fn terms(&self, limits: StaleLimits) -> StoredTerms {
-        let own = |seconds: u32, operators: Duration| {
-            if seconds == OPERATORS { operators } else { Duration::from_secs(seconds.into()) }
-        };
+        let own = self.extra.as_ref().map(|extra| extra.limits).unwrap_or_default();
         StoredTerms {
             freshness: self.freshness(),
             directives: self.terms,
-            limits: StaleLimits { grace: own(self.grace, limits.grace), keep: own(self.keep, limits.keep) },
+            limits: StaleLimits {
+                grace: own.grace.unwrap_or(limits.grace),
+                keep: own.keep.unwrap_or(limits.keep),
+            },
         }
     }
 
@@ -324,11 +356,22 @@ impl Stored {
     pub fn weight(&self) -> usize {
         // A tag's text, its box, and a link in the index.
         let tags: usize = self.tags.iter().map(|tag| tag.len() + 16 + 16).sum();
-        let rest = self
-            .rest
-            .as_ref()
-            .map_or(0, |rest| rest.iter().map(|piece| piece.len() + size_of::<Bytes>() + 48).sum());
+        let rest = self.extra.as_ref().map_or(0, |extra| {
+            let pieces = extra.rest.as_ref().map_or(0, |rest| rest.len());
+            size_of::<Extra>() + extra.rest_length as usize + pieces * (size_of::<Bytes>() + 48)
+        });
         OVERHEAD + self.block.len() + tags + rest
+    }
+}
+
+impl Extra {
+    fn of(limits: OwnLimits, rest: Vec<Bytes>) -> Option<Box<Self>> {
+        if limits == OwnLimits::default() && rest.is_empty() {
+            return None;
+        }
+        let rest_length = rest.iter().map(|piece| piece.len() as u64).sum();
+        let rest = (!rest.is_empty()).then(|| rest.into());
+        Some(Box::new(Self { limits, rest, rest_length }))
     }
 }
 
@@ -369,10 +412,6 @@ impl Pieces<'_> {
     }
 }
 
-fn seconds(limit: Option<Duration>) -> u32 {
-    limit.map_or(OPERATORS, |limit| u32::try_from(limit.as_secs()).unwrap_or(OPERATORS - 1))
-}
-
 /// Milliseconds of the Unix epoch, before it too: an Age may be longer than that.
 fn millis(time: SystemTime) -> i64 {
     match time.duration_since(SystemTime::UNIX_EPOCH) {
@@ -410,17 +449,15 @@ mod tests {
         Head::new(StatusCode::OK, headers.clone(), &directives, freshness, &HeaderMap::new(), true)
     }
 
-    fn stored(head: &Head, chunks: Vec<Bytes>) -> Stored {
+    fn stored(head: &Head, chunks: Vec<Bytes>) -> Arc<Stored> {
         let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         let content =
             Content { chunks, coding: Coding::Identity, identity_length: length, coded_here: false };
-        Stored::new(CacheKey::new(Scheme::Http, "a", "/"), head, Vec::new(), &content)
+        Arc::new(Stored::new(CacheKey::new(Scheme::Http, "a", "/"), head, Vec::new(), &content))
     }
 
-    fn bytes(stored: &Stored) -> Vec<u8> {
-        let body = stored.body();
-        let rest = body.rest.as_deref().unwrap_or_default().iter();
-        rest.fold(body.first.to_vec(), |all, piece| [&all, &piece[..]].concat())
+    fn bytes(stored: &Arc<Stored>) -> Vec<u8> {
+        stored.body(&stored.share()).pieces().flat_map(|piece| piece.to_vec()).collect()
     }
 
     #[test]
@@ -440,10 +477,10 @@ mod tests {
                 .collect();
             let stored = stored(&head, chunks.clone());
             assert_eq!(bytes(&stored), chunks.concat());
-            assert_eq!(stored.length, sizes.iter().sum::<usize>() as u64);
-            assert_eq!(stored.fields().to_headers(0), headers);
+            assert_eq!(stored.length(), sizes.iter().sum::<usize>() as u64);
+            assert_eq!(stored.fields().to_headers(&stored.share(), 0), headers);
             assert!(stored.selector().matches(&HeaderMap::new()));
-            let again = stored.freshened(&head, Vec::new());
+            let again = Arc::new(stored.freshened(&head, Vec::new()));
             assert_eq!(bytes(&again), chunks.concat());
             assert!(stored.weight() >= chunks.concat().len() + OVERHEAD);
         }
@@ -463,6 +500,6 @@ mod tests {
 
     #[test]
     fn a_stored_response_is_small() {
-        assert!(size_of::<Stored>() <= 160, "{}", size_of::<Stored>());
+        assert!(size_of::<Stored>() <= 112, "{}", size_of::<Stored>());
     }
 }

@@ -79,10 +79,7 @@ const LONG: u8 = u8::MAX - 1;
 
 /// Packed fields at the beginning of a block.
 #[derive(Debug, Clone, Copy)]
-pub struct Fields<'a> {
-    block: &'a Bytes,
-    length: usize,
-}
+pub struct Fields<'a>(&'a [u8]);
 
 /// The name of a packed field.
 #[derive(Debug, Clone, Copy)]
@@ -125,26 +122,23 @@ pub fn bound(headers: &HeaderMap) -> usize {
 }
 
 impl<'a> Fields<'a> {
-    /// The first `length` bytes of `block`, as [`pack`] wrote them.
-    pub const fn new(block: &'a Bytes, length: usize) -> Self {
-        Self { block, length }
+    /// As [`pack`] wrote them.
+    pub const fn new(packed: &'a [u8]) -> Self {
+        Self(packed)
     }
 
     /// The first value of a field.
     pub fn get(self, name: &HeaderName) -> Option<&'a [u8]> {
-        self.iter()
-            .find(|(stored, ..)| stored.is(name))
-            .and_then(|(_, start, end)| self.block.get(start..end))
+        self.iter().find(|(stored, ..)| stored.is(name)).and_then(|(_, start, end)| self.0.get(start..end))
     }
 
-    /// The same as a value of its own, without a copy.
+    /// The same as a value of its own.
     pub fn value(self, name: &HeaderName) -> Option<HeaderValue> {
-        let (_, start, end) = self.iter().find(|(stored, ..)| stored.is(name))?;
-        HeaderValue::from_maybe_shared(self.block.slice(start..end)).ok()
+        HeaderValue::from_bytes(self.get(name)?).ok()
     }
 
-    /// All fields, with room for `more`. The values are shared with the block.
-    pub fn to_headers(self, more: usize) -> HeaderMap {
+    /// All fields, with room for `more`. The values are shared with `block`, at whose beginning these fields are.
+    pub fn to_headers(self, block: &Bytes, more: usize) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(self.iter().count() + more);
         for (name, start, end) in self.iter() {
             let name = match name {
@@ -155,7 +149,7 @@ impl<'a> Fields<'a> {
                     Err(_) => continue,
                 },
             };
-            if let Ok(value) = HeaderValue::from_maybe_shared(self.block.slice(start..end)) {
+            if let Ok(value) = HeaderValue::from_maybe_shared(block.slice(start..end)) {
                 headers.append(name, value);
             }
         }
@@ -164,7 +158,7 @@ impl<'a> Fields<'a> {
 
     /// Each name with where its value begins and ends in the block.
     fn iter(self) -> impl Iterator<Item = (Name<'a>, usize, usize)> {
-        let all = self.block.get(..self.length).unwrap_or_default();
+        let all = self.0;
         let mut at = 0;
         std::iter::from_fn(move || {
             let id = *all.get(at)?;
@@ -224,8 +218,8 @@ mod tests {
         headers.append("x-long", HeaderValue::from_str(&"l".repeat(70_000)).unwrap());
         headers.append("etag", HeaderValue::from_str(&"e".repeat(65_536)).unwrap());
         let (block, length) = packed(&headers);
-        let fields = Fields::new(&block, length);
-        assert_eq!(fields.to_headers(8), headers);
+        let fields = Fields::new(&block[..length]);
+        assert_eq!(fields.to_headers(&block, 8), headers);
         assert_eq!(fields.get(&http::header::VARY), Some(&b"a"[..]));
         assert_eq!(fields.value(&HeaderName::from_static("x-own")).unwrap(), "");
         assert_eq!(fields.get(&http::header::ETAG).map(<[u8]>::len), Some(65_536));
@@ -248,13 +242,13 @@ mod tests {
                 headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_bytes(&value).unwrap());
             }
             let (block, length) = packed(&headers);
-            prop_assert_eq!(Fields::new(&block, length).to_headers(0), headers);
+            prop_assert_eq!(Fields::new(&block[..length]).to_headers(&block, 0), headers);
         }
 
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let block = Bytes::from(bytes);
-            let _ = Fields::new(&block, block.len()).to_headers(0);
+            let _ = Fields::new(&block).to_headers(&block, 0);
         }
     }
 }

@@ -227,6 +227,11 @@ impl Store {
         self.uncacheable.contains_key(&uncacheable_name(key, EXPLODED))
     }
 
+    /// Brings evictions and the counts below up to date, which otherwise follow within a moment.
+    pub fn settle(&self) {
+        self.resources.run_pending_tasks();
+    }
+
     /// Keys stored.
     pub fn objects(&self) -> u64 {
         self.resources.entry_count()
