@@ -28,7 +28,10 @@ impl Pages for CachePages {
     fn routes(&self) -> &'static [(&'static str, &'static str)] {
         &[
             ("/status", "what the cache holds and does, as JSON"),
-            ("/purge", "POST {\"url\": …}, {\"tags\": […]}, {\"path\": …} or {\"everything\": true}"),
+            (
+                "/purge",
+                "POST {\"url\": …}, {\"tags\": […]}, {\"host\", \"path\", \"header\", \"expression\"} or {\"everything\": true}",
+            ),
         ]
     }
 
@@ -59,10 +62,13 @@ impl CachePages {
 
     async fn purge(&self, body: &[u8]) -> Page {
         match Command::of_json(body) {
-            Ok(command) => {
-                let count = invalidate::carry_out(&self.0, &command).await;
-                json(StatusCode::OK, format!("{{\"invalidated\":{count}}}\n"))
-            }
+            Ok(command) => match invalidate::carry_out(&self.0, command).await {
+                Ok(count) => json(StatusCode::OK, format!("{{\"invalidated\":{count}}}\n")),
+                Err(error) => {
+                    let error = serde_json::json!({ "error": error.to_string() });
+                    json(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"))
+                }
+            },
             Err(error) => {
                 let error = serde_json::json!({ "error": error.to_string() });
                 json(StatusCode::BAD_REQUEST, format!("{error}\n"))

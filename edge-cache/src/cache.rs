@@ -8,7 +8,7 @@ use common::shutdown::Shutdown;
 use crate::config::Config;
 use crate::fetch::fill::Budget;
 use crate::fetch::{Flights, Origin};
-use crate::invalidate::{Epochs, TagIndex};
+use crate::invalidate::{Epochs, TagIndex, View};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -25,4 +25,11 @@ pub struct Cache {
     pub metrics: Metrics,
     pub access_log: AccessLog,
     pub shutdown: Shutdown,
+}
+
+impl Cache {
+    /// What invalidations have to do with.
+    pub fn view(&self) -> View<'_> {
+        View { store: &self.store, flights: &self.flights, tags: &self.tags, epochs: &self.epochs }
+    }
 }

@@ -9,7 +9,7 @@ use http::{HeaderValue, Response, StatusCode};
 use ipnet::IpNet;
 
 use crate::fetch::FetchError;
-use crate::invalidate::CommandError;
+use crate::invalidate::{CommandError, Ending};
 use crate::request::Refusal;
 use crate::respond::Body;
 
@@ -62,26 +62,49 @@ pub fn only_if_cached() -> Response<Body> {
 }
 
 /// An invalidation was carried out.
-pub fn purged(count: usize) -> Response<Body> {
-    text(StatusCode::OK, format!("invalidated {count}\n"))
+pub fn purged(count: Result<usize, Ending>, as_json: bool) -> Response<Body> {
+    match count {
+        Ok(count) if as_json => json(StatusCode::OK, &serde_json::json!({ "invalidated": count })),
+        Ok(count) => text(StatusCode::OK, format!("invalidated {count}\n")),
+        Err(ending) if as_json => {
+            json(StatusCode::SERVICE_UNAVAILABLE, &serde_json::json!({ "error": ending.to_string() }))
+        }
+        Err(ending) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{ending}\n")),
+    }
 }
 
 /// An invalidation that does not say what.
-pub fn bad_purge(error: &CommandError) -> Response<Body> {
+pub fn bad_purge(error: &CommandError, as_json: bool) -> Response<Body> {
+    if as_json {
+        return json(StatusCode::BAD_REQUEST, &serde_json::json!({ "error": error.to_string() }));
+    }
     text(StatusCode::BAD_REQUEST, format!("{error}\n"))
 }
 
 /// An invalidation from somebody who may not.
-pub fn purge_refused(client: IpAddr, allowed: &[IpNet]) -> Response<Body> {
+pub fn purge_refused(client: IpAddr, allowed: &[IpNet], as_json: bool) -> Response<Body> {
     let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+    if as_json {
+        let error = format!("{client} may not invalidate: see --purge-from");
+        let answer = serde_json::json!({ "error": error, "client": client, "allowed": allowed });
+        return json(StatusCode::FORBIDDEN, &answer);
+    }
     let allowed = if allowed.is_empty() { "nobody".to_owned() } else { allowed.join(", ") };
     text(StatusCode::FORBIDDEN, format!("{client} may not invalidate; allowed by --purge-from: {allowed}\n"))
 }
 
 fn text(status: StatusCode, text: String) -> Response<Body> {
+    plain(status, text, HeaderValue::from_static("text/plain; charset=utf-8"))
+}
+
+fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
+    plain(status, format!("{value}\n"), HeaderValue::from_static("application/json"))
+}
+
+fn plain(status: StatusCode, text: String, content_type: HeaderValue) -> Response<Body> {
     let mut response = Response::new(Body::page(text.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

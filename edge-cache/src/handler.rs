@@ -109,7 +109,7 @@ async fn answer(cache: &Arc<Cache>, mut request: Normalised, body: Incoming) -> 
         if wishes.no_store || unacceptable || uncacheable && wants_less(&request) {
             return alone(cache, &request, stored, &wishes, verdict).await;
         }
-        let outcome = match cache.flights.join(&request.key, selection) {
+        let outcome = match cache.flights.join(&request.key, selection, &cache.epochs) {
             Seat::Leader(seat) => match lead::lead(cache, seat, &request, stored.cloned()).await {
                 // The whole was asked for, to be stored, in a coding that suits the store; what is not stored is asked
                 // for as the client wants it.
@@ -131,6 +131,8 @@ async fn answer(cache: &Arc<Cache>, mut request: Normalised, body: Incoming) -> 
             Some(Outcome::Failed(FetchError::ServerError(_))) => {
                 return alone(cache, &request, stored, &wishes, verdict).await;
             }
+            // Invalidated meanwhile: what is fetched from here on is not.
+            Some(outcome) if outcome.is_outdated(&cache.epochs) => {}
             Some(Outcome::Failed(error)) => return failed(cache, &request, stored, &wishes, &error),
             Some(outcome) => {
                 if let Some(answer) = outcome.into_answer(&request.head, verdict, &cache.epochs) {
@@ -149,14 +151,17 @@ async fn answer(cache: &Arc<Cache>, mut request: Normalised, body: Incoming) -> 
 /// PURGE and BAN, from those who may. Some purgers take any answer for success, so a refusal is logged.
 async fn purge(cache: &Arc<Cache>, request: &Normalised) -> Answer {
     let (client, allowed) = (request.client.ip, &cache.config.purge_from);
+    let as_json = command::wants_json(&request.head.headers);
     let response = if allowed.iter().any(|network| network.contains(&client)) {
-        match Command::of_request(request) {
-            Ok(command) => error::purged(invalidate::carry_out(cache, &command).await),
-            Err(error) => error::bad_purge(&error),
+        match Command::of_request(request, cache.config.preset) {
+            Ok(command) => error::purged(invalidate::carry_out(cache, command).await, as_json),
+            Err(error) => error::bad_purge(&error, as_json),
         }
     } else {
-        tracing::warn!(%client, url = %request.key, "an invalidation was refused: see --purge-from");
-        error::purge_refused(client, allowed)
+        cache.metrics.purges.refused();
+        let method = &request.head.method;
+        tracing::warn!(%client, %method, url = %request.key, "an invalidation was refused: see --purge-from");
+        error::purge_refused(client, allowed, as_json)
     };
     (response, CacheStatus::new(Verdict::Purge))
 }

@@ -11,6 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 
+use crate::invalidate::PurgeMetrics;
 use crate::respond::Verdict;
 use crate::store::Store;
 
@@ -44,6 +45,7 @@ pub struct Metrics {
     exploded: Family<Header, Counter>,
     pub stored: Counter,
     pub invalidated: Counter,
+    pub purges: PurgeMetrics,
     pub fills: Gauge<i64, AtomicI64>,
     pub origin_seconds: Histogram,
 }
@@ -66,6 +68,7 @@ impl Metrics {
             exploded: Family::default(),
             stored: Counter::default(),
             invalidated: Counter::default(),
+            purges: PurgeMetrics::register(registry),
             fills: Gauge::default(),
             origin_seconds: Histogram::new(latency_buckets()),
         };

@@ -21,7 +21,6 @@ use crate::error::Error;
 use crate::fetch::fill::Budget;
 use crate::fetch::{Flights, Origin};
 use crate::handler::handle;
-use crate::invalidate::index::SHARDS;
 use crate::invalidate::{Epochs, TagIndex};
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -35,8 +34,8 @@ pub struct Service {
 
 /// Header fields of one request; hyper's own limit is 100.
 const MAX_HEADERS: usize = 256;
-/// Every part of the tag index is swept once in [`SHARDS`] of these.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How often long lists of the tag index are rid of what was evicted.
+const TIDY_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a client may take no byte of a response.
 const SEND_TIMEOUT: Duration = Duration::from_mins(1);
 /// The part of the memory limit that bodies may take on their way into the store, beside it.
@@ -80,7 +79,7 @@ impl Service {
     /// Accepts until the drain begins; connections are the shutdown's work in flight.
     pub async fn run(self) {
         let shutdown = self.cache.shutdown.clone();
-        shutdown.spawn_until_drain(sweep_tags(Arc::clone(&self.cache)));
+        shutdown.spawn_until_drain(tidy_tags(Arc::clone(&self.cache)));
         for listener in self.listeners {
             let cache = Arc::clone(&self.cache);
             shutdown.spawn_until_drain(async move {
@@ -94,14 +93,14 @@ impl Service {
     }
 }
 
-/// Forgets the tags of what was evicted, one part of the index at a time.
-async fn sweep_tags(cache: Arc<Cache>) {
-    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
-    for shard in (0..SHARDS).cycle() {
+/// Removes links to what was evicted from tags that many pages carry.
+async fn tidy_tags(cache: Arc<Cache>) {
+    let mut ticks = tokio::time::interval(TIDY_INTERVAL);
+    loop {
         ticks.tick().await;
         let cache = Arc::clone(&cache);
         // It only comes to nothing when the runtime ends.
-        let _ = tokio::task::spawn_blocking(move || cache.tags.sweep(shard)).await;
+        let _ = tokio::task::spawn_blocking(move || cache.tags.tidy()).await;
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use common::http::forwarded::Scheme;
+use edge_cache::invalidate::index::Tags;
 use edge_cache::key::CacheKey;
 use edge_cache::policy::cache_control::CacheControl;
 use edge_cache::policy::coding::Coding;
@@ -81,7 +82,7 @@ fn fill(store: &Store, count: u64) -> u64 {
         let content =
             Content { chunks, coding: Coding::Identity, identity_length: BODY as u64, coded_here: false };
         let key = CacheKey::new(Scheme::Http, "site.example", &format!("/node/{number}"));
-        let stored = Arc::new(Stored::new(key.clone(), &head, Vec::new(), &content));
+        let stored = Arc::new(Stored::new(key.clone(), &head, Tags::default(), &content));
         // As it is once it has been sent.
         drop(stored.share());
         store.insert(&key, &stored, 32);

@@ -14,8 +14,7 @@ use tokio::sync::watch;
 
 use super::FetchError;
 use super::fill::{Fill, Reader};
-use crate::invalidate::Epochs;
-use crate::invalidate::epochs::Epoch;
+use crate::invalidate::{Epoch, Epochs, Subject, Tags};
 use crate::key::CacheKey;
 use crate::policy::vary::Selector;
 use crate::respond::{Answer, Verdict, from_fill, from_store};
@@ -36,8 +35,9 @@ pub enum Outcome {
 /// A response on its way into the store.
 #[derive(Debug)]
 pub struct Filling {
+    pub key: CacheKey,
     pub head: Head,
-    pub tags: Vec<Box<str>>,
+    pub tags: Tags,
     /// When the origin was asked, in the order of invalidations.
     pub began: Epoch,
     pub fill: Arc<Fill>,
@@ -47,21 +47,35 @@ impl Filling {
     pub fn reader(&self) -> Option<Reader> {
         self.fill.reader()
     }
+
+    fn is_current(&self, epochs: &Epochs) -> bool {
+        let Self { key, head, tags, .. } = self;
+        epochs.is_current(self.began, Subject { key, status: head.status, fields: head.fields(), tags })
+    }
 }
 
 impl Outcome {
+    /// Whether it is made of what was invalidated while it was on its way.
+    pub fn is_outdated(&self, epochs: &Epochs) -> bool {
+        match self {
+            Self::Filling(filling) => !filling.is_current(epochs),
+            Self::Validated(stored, began) => !epochs.is_current(*began, Subject::of(stored)),
+            Self::Alone | Self::Failed(_) => false,
+        }
+    }
+
     /// What a follower answers with; `None` when the outcome is not for a request like this, or is made of
     /// what was invalidated while it was on its way.
     pub fn into_answer(self, request: &request::Parts, verdict: Verdict, epochs: &Epochs) -> Option<Answer> {
         let (response, mut status) = match self {
             Self::Filling(filling)
-                if filling.head.is_selected_by(&request.headers)
-                    && epochs.is_current(filling.began, &filling.tags) =>
+                if filling.head.is_selected_by(&request.headers) && filling.is_current(epochs) =>
             {
                 from_fill(request, &filling, filling.reader()?, verdict)
             }
             Self::Validated(stored, began)
-                if stored.is_selected_by(&request.headers) && epochs.is_current(began, &stored.tags) =>
+                if stored.is_selected_by(&request.headers)
+                    && epochs.is_current(began, Subject::of(&stored)) =>
             {
                 from_store(request, &stored, verdict, SystemTime::now())
             }
@@ -84,6 +98,7 @@ struct Flight {
     /// The request's fields that the stored response is known to vary on.
     selection: Selector,
     outcome: watch::Sender<Option<Outcome>>,
+    began: Epoch,
     invalidated: AtomicBool,
 }
 
@@ -106,10 +121,12 @@ pub struct Lead {
 pub struct Follow(watch::Receiver<Option<Outcome>>);
 
 impl Flights {
-    /// Takes part in the fetch of `key` for requests with the same `selection`, or leads a new one.
-    pub fn join(self: &Arc<Self>, key: &CacheKey, selection: Selector) -> Seat {
+    /// Takes part in the fetch of `key` for requests with the same `selection`, or leads a new one. Nobody
+    /// joins a fetch that was overtaken by an invalidation.
+    pub fn join(self: &Arc<Self>, key: &CacheKey, selection: Selector, epochs: &Epochs) -> Seat {
         let mut by_key = self.lock();
         let flights = by_key.entry(key.clone()).or_default();
+        flights.retain(|flight| flight.selection != selection || !flight.is_outdated(epochs));
         if let Some(flight) = flights.iter().find(|flight| flight.selection == selection) {
             return Seat::Follower(Follow(flight.outcome.subscribe()));
         }
@@ -117,6 +134,7 @@ impl Flights {
             key: key.clone(),
             selection,
             outcome: watch::Sender::new(None),
+            began: epochs.begin(),
             invalidated: AtomicBool::new(false),
         });
         flights.push(Arc::clone(&flight));
@@ -143,7 +161,21 @@ impl Flights {
     }
 }
 
+impl Flight {
+    fn is_outdated(&self, epochs: &Epochs) -> bool {
+        match &*self.outcome.borrow() {
+            Some(outcome) => outcome.is_outdated(epochs),
+            None => epochs.is_outdated(self.began, &self.key),
+        }
+    }
+}
+
 impl Lead {
+    /// When the fetch began, in the order of invalidations.
+    pub fn began(&self) -> Epoch {
+        self.flight.began
+    }
+
     /// Tells the followers. A flight whose outcome is not [`Outcome::Filling`] is over with it.
     pub fn publish(&self, outcome: Outcome) {
         self.flight.outcome.send_replace(Some(outcome));
@@ -197,14 +229,14 @@ mod tests {
     use super::*;
 
     fn lead(flights: &Arc<Flights>, key: &CacheKey) -> Lead {
-        match flights.join(key, Selector::default()) {
+        match flights.join(key, Selector::default(), &Epochs::default()) {
             Seat::Leader(lead) => lead,
             Seat::Follower(_) => panic!("somebody leads already"),
         }
     }
 
     fn follow(flights: &Arc<Flights>, key: &CacheKey) -> Follow {
-        match flights.join(key, Selector::default()) {
+        match flights.join(key, Selector::default(), &Epochs::default()) {
             Seat::Follower(follow) => follow,
             Seat::Leader(_) => panic!("nobody leads"),
         }
@@ -218,7 +250,8 @@ mod tests {
         let (first, second) = (follow(&flights, &key), follow(&flights, &key));
         let vary = HeaderMap::from_iter([(http::header::VARY, http::HeaderValue::from_static("cookie"))]);
         let other = Selector::of(&HeaderMap::new(), &vary, |_| false);
-        assert!(matches!(flights.join(&key, other), Seat::Leader(_)), "another selection");
+        let seat = flights.join(&key, other, &Epochs::default());
+        assert!(matches!(seat, Seat::Leader(_)), "another selection");
         lead.publish(Outcome::Alone);
         assert!(matches!(first.outcome().await, Some(Outcome::Alone)));
         drop(lead);

@@ -24,8 +24,7 @@ use super::origin::{OriginBody, RequestBody};
 use super::pass::{is_server_error, send};
 use crate::cache::Cache;
 use crate::coding::{Compression, prepare, prepare::is_needed};
-use crate::invalidate::Mode;
-use crate::invalidate::epochs::Epoch;
+use crate::invalidate::{Epoch, Mode, Tags};
 use crate::policy::cache_control::CacheControl;
 use crate::policy::freshness::Freshness;
 use crate::policy::reuse::{self, Failure, Reuse};
@@ -97,7 +96,8 @@ pub async fn lead(
 
 /// Brings a stale response up to date while it is being served, unless somebody does so already.
 pub fn refresh(cache: &Arc<Cache>, request: &Normalised, found: &Lookup, stored: &Arc<Stored>) {
-    if let Seat::Leader(lead) = cache.flights.join(&request.key, found.selection(&request.head.headers)) {
+    let selection = found.selection(&request.head.headers);
+    if let Seat::Leader(lead) = cache.flights.join(&request.key, selection, &cache.epochs) {
         let fetch = Fetch::new(cache, lead, request, Some(Arc::clone(stored)));
         cache.shutdown.spawn(fetch.run(None));
     }
@@ -124,7 +124,9 @@ struct Fetch {
 
 impl Fetch {
     fn new(cache: &Arc<Cache>, lead: Lead, request: &Normalised, stored: Option<Arc<Stored>>) -> Self {
-        let began = cache.epochs.begin();
+        let began = lead.began();
+        // Gone since it was found: not to be validated, since it would come back.
+        let stored = stored.filter(|stored| !stored.is_gone());
         let mut request = request.head.clone();
         // A HEAD is answered from a stored GET: it is one that is fetched (as Varnish does).
         request.method = Method::GET;
@@ -167,7 +169,7 @@ impl Fetch {
             Ok(()) => {
                 let mut headers = head.headers.clone();
                 let own = take_withheld(&mut headers, &directives);
-                let tags = tags::of(&headers);
+                let tags = self.cache.tags.tags(&tags::of(&headers));
                 tags::strip(&mut headers);
                 let stored = self.head(head.status, headers, &directives, freshness);
                 match self.admits(&stored) {
@@ -243,7 +245,11 @@ impl Fetch {
         let Self { request, .. } = self;
         let stays = storable(&request.method, &request.headers, status, &headers, &directives, &freshness);
         let own = if stays.is_ok() { take_withheld(&mut headers, &directives) } else { HeaderMap::new() };
-        let tags = tags::of(&headers);
+        let tags = match tags::of(&headers) {
+            // A 304 without tags says nothing of them.
+            none if none.is_empty() => stored.tags.clone(),
+            some => self.cache.tags.tags(&some),
+        };
         tags::strip(&mut headers);
         let head = self.head(status, headers, &directives, freshness);
         let freshened = Arc::new(stored.freshened(&head, tags));
@@ -325,9 +331,9 @@ impl Fetch {
         self.cache.store.note_cacheable(self.lead.key(), self.lead.selection(), false);
     }
 
-    async fn fill(self, head: Head, tags: Vec<Box<str>>, own: HeaderMap, body: OriginBody, leader: Leader) {
+    async fn fill(self, head: Head, tags: Tags, own: HeaderMap, body: OriginBody, leader: Leader) {
         let fill = Fill::new(Arc::clone(&self.cache.budget), self.cache.config.max_object);
-        let filling = Arc::new(Filling { head, tags, began: self.began, fill });
+        let filling = Arc::new(Filling { key: self.lead.key().clone(), head, tags, began: self.began, fill });
         // The leader's place is taken first, so that the fill never looks abandoned.
         let reader = filling.reader();
         self.lead.publish(Outcome::Filling(Arc::clone(&filling)));
@@ -339,7 +345,7 @@ impl Fetch {
         self.cache.metrics.fills.dec();
         match filled {
             Ok(chunks) => {
-                let key = self.lead.key().clone();
+                let key = filling.key.clone();
                 let Some((head, content)) = self.prepare(filling.head.clone(), chunks).await else { return };
                 let stored = Arc::new(Stored::new(key, &head, filling.tags.clone(), &content));
                 // Those who read a body that was compressed meanwhile go on in what came.
@@ -375,23 +381,11 @@ impl Fetch {
 
     /// Stores, unless what the response is made of was invalidated after it was asked for.
     fn store(&self, stored: &Arc<Stored>) {
-        let outdated =
-            || self.lead.is_invalidated() || !self.cache.epochs.is_current(self.began, &stored.tags);
-        if outdated() {
+        if !self.cache.view().put(&self.lead, self.began, stored, self.cache.config.max_variants) {
             self.cache.metrics.not_stored(NotStored::Invalidated.as_str());
             return;
         }
-        self.cache.store.insert(self.lead.key(), stored, self.cache.config.max_variants);
         self.cache.store.note_cacheable(self.lead.key(), self.lead.selection(), true);
-        self.cache.tags.add(stored);
-        // An invalidation writes itself down before it looks for what is stored: one that came before the
-        // insertion is seen here, a later one has found it.
-        if outdated() {
-            stored.invalidate(Mode::Hard, SystemTime::now());
-            self.cache.store.remove_gone(self.lead.key());
-            self.cache.metrics.not_stored(NotStored::Invalidated.as_str());
-            return;
-        }
         self.cache.metrics.stored.inc();
     }
 }

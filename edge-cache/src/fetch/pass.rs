@@ -80,7 +80,7 @@ fn invalidate(cache: &Arc<Cache>, request: &Normalised, response: &response::Par
     });
     for key in std::iter::once(request.key.clone()).chain(named) {
         // Fetches first: one that ends in between must not put the old response back.
-        cache.flights.invalidate(&key);
+        cache.view().overtake(&key);
         if cache.store.remove(&key) {
             cache.metrics.invalidated.inc();
         }

@@ -1,35 +1,39 @@
+//! What is asked for, by PURGE and BAN requests and as JSON on the admin listener: each has its counterpart.
+
+use std::collections::BTreeMap;
 use std::fmt;
 
 use common::http::forwarded::Scheme;
+use http::header::ACCEPT;
 use http::{HeaderMap, HeaderName, Method};
 
+use super::expression::{Expression, ExpressionError, Field, ValueError};
 use crate::key::CacheKey;
-use crate::request::Normalised;
+use crate::request::{Normalised, Preset};
 use crate::respond::tags;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    pub scope: Scope,
+    pub mode: Mode,
+}
 
 /// What is to be invalidated.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
+pub enum Scope {
     /// Every variant under these keys.
-    Url {
-        keys: Vec<CacheKey>,
-        mode: Mode,
-    },
+    Url(Vec<CacheKey>),
     /// Every response that carries one of these tags.
-    Tags {
-        tags: Vec<Box<str>>,
-        mode: Mode,
-    },
-    /// Every key that matches.
-    Pattern {
-        pattern: Pattern,
-        mode: Mode,
-    },
+    Tags(Vec<Box<str>>),
+    /// Those of them that match as well.
+    TagsAnd(Vec<Box<str>>, Expression),
+    /// Every response that matches.
+    Matching(Expression),
     Everything,
 }
 
 /// How it is invalidated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Gone.
     Hard,
@@ -37,61 +41,68 @@ pub enum Mode {
     Soft,
 }
 
-/// A host and a path in which `*` stands for any characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern {
-    /// Any host where there is none.
-    pub host: Option<String>,
-    pub path: String,
-}
-
 /// Why a request to invalidate cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     #[error(
-        "a BAN needs tags (Cache-Tags: a b) or a path (X-Ban-Path: /news/*, with X-Ban-Host for one host)"
+        "a BAN needs tags (Cache-Tags: a b) or conditions (X-Ban-Path: /news/*, X-Ban-Host: example.org, \
+         X-Ban-Header: Content-Type: image/*, X-Ban-Expression: host == example.org && path ~ ^/news/); \
+         BAN /site is everything, PURGE /path one URL"
     )]
     NothingNamed,
-    #[error("X-Purge-Mode is {0:?}: expected hard or soft")]
-    Mode(String),
+    /// A purger whose list came out empty must not take everything else that it names.
+    #[error("the list of tags is empty")]
+    NoTags,
+    #[error("{name} is {value:?}: expected {expected}")]
+    Value { name: &'static str, value: String, expected: &'static str },
+    #[error("{name}: {why}")]
+    Condition { name: &'static str, why: ValueError },
+    #[error("{name}: {why}")]
+    Expression { name: &'static str, why: ExpressionError },
+    #[error("{0} belongs to BAN: PURGE takes a URL, which may contain *")]
+    OfBan(&'static str),
     #[error(
-        "expected JSON such as {{\"url\":\"https://host/path\"}}, {{\"tags\":[\"node:1\"]}}, {{\"host\":\"h\",\"path\":\"/news/*\"}} or {{\"everything\":true}}, with \"soft\":true if wanted: {0}"
+        "expected JSON such as {{\"url\":\"https://example.org/news/*\"}}, {{\"tags\":[\"node:1\"]}}, \
+         {{\"host\":\"example.org\",\"path\":\"~^/news/\",\"header\":{{\"content-type\":\"image/*\"}}}}, \
+         {{\"expression\":\"host == example.org && path ~ ^/news/\"}} or {{\"everything\":true}}, \
+         with \"soft\":true if wanted: {0}"
     )]
     Json(String),
 }
 
 const PURGE_MODE: HeaderName = HeaderName::from_static("x-purge-mode");
-const BAN_HOST: HeaderName = HeaderName::from_static("x-ban-host");
-const BAN_PATH: HeaderName = HeaderName::from_static("x-ban-path");
+/// As Fastly has it.
+const SOFT_PURGE: HeaderName = HeaderName::from_static("fastly-soft-purge");
+/// As WordPress' plugins for Varnish have it.
+const PURGE_METHOD: HeaderName = HeaderName::from_static("x-purge-method");
+const BAN_HOST: &str = "x-ban-host";
+const BAN_PATH: &str = "x-ban-path";
+const BAN_HEADER: &str = "x-ban-header";
+const BAN_EXPRESSION: &str = "x-ban-expression";
+
+/// Tags that a command is logged with.
+const SHOWN: usize = 10;
 
 /// Whether a request is one of the two methods that invalidate.
 pub fn is_command(method: &Method) -> bool {
     matches!(method.as_str(), "PURGE" | "BAN")
 }
 
+/// Whether the answer is to be JSON.
+pub fn wants_json(headers: &HeaderMap) -> bool {
+    let mut ranges =
+        headers.get_all(ACCEPT).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    ranges.any(|range| {
+        let range = range.split(|byte| *byte == b';').next().unwrap_or_default();
+        range.trim_ascii().eq_ignore_ascii_case(b"application/json")
+    })
+}
+
 impl Command {
-    /// From a PURGE or BAN request, as Varnish's users and Drupal's purgers send them.
-    pub fn of_request(request: &Normalised) -> Result<Self, CommandError> {
-        let headers = &request.head.headers;
-        let mode = mode(headers)?;
-        let tags = tags::of(headers);
-        if !tags.is_empty() {
-            return Ok(Self::Tags { tags, mode });
-        }
-        let text =
-            |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        if request.head.method.as_str() == "BAN" {
-            let path = text(&BAN_PATH).ok_or(CommandError::NothingNamed)?;
-            return Ok(Self::Pattern { pattern: Pattern { host: text(&BAN_HOST), path }, mode });
-        }
-        let (host, target) = request.key.host_and_target();
-        if target.contains('*') {
-            let pattern = Pattern { host: Some(host.to_owned()), path: target.to_owned() };
-            return Ok(Self::Pattern { pattern, mode });
-        }
-        // A purger inside the network speaks HTTP, whatever visitors speak.
-        let keys = [Scheme::Http, Scheme::Https].map(|scheme| CacheKey::new(scheme, host, target));
-        Ok(Self::Url { keys: keys.into(), mode })
+    /// From a PURGE or BAN request, as Varnish's users and the purgers of Drupal and WordPress send them.
+    pub fn of_request(request: &Normalised, preset: Preset) -> Result<Self, CommandError> {
+        let scope = Scope::of_request(request, preset)?;
+        Ok(Self { scope, mode: mode(&request.head.headers)? })
     }
 
     /// From the admin listener's JSON.
@@ -99,19 +110,165 @@ impl Command {
         let wish: Wish =
             serde_json::from_slice(body).map_err(|error| CommandError::Json(error.to_string()))?;
         let mode = if wish.soft { Mode::Soft } else { Mode::Hard };
-        match wish {
-            Wish { everything: true, .. } => Ok(Self::Everything),
-            Wish { tags, .. } if !tags.is_empty() => Ok(Self::Tags { tags, mode }),
-            Wish { url: Some(url), .. } => {
-                let keys =
-                    CacheKey::of_url(&url).ok_or_else(|| CommandError::Json(format!("url {url:?}")))?;
-                Ok(Self::Url { keys: vec![keys], mode })
-            }
-            Wish { host, path: Some(path), .. } => {
-                Ok(Self::Pattern { pattern: Pattern { host, path }, mode })
-            }
-            Wish { .. } => Err(CommandError::Json("it names nothing".into())),
+        Ok(Self { scope: wish.scope()?, mode })
+    }
+}
+
+impl Scope {
+    fn of_request(request: &Normalised, preset: Preset) -> Result<Self, CommandError> {
+        let headers = &request.head.headers;
+        let tags = tags::of(headers);
+        let (host, target) = request.key.host_and_target();
+        let is_ban = request.head.method.as_str() == "BAN";
+        let condition = conditions(headers)?;
+        if tags.is_empty() && tags::TAG_FIELDS.iter().any(|name| headers.contains_key(name)) {
+            return Err(CommandError::NoTags);
         }
+        if !is_ban && let Some((name, _)) = condition {
+            return Err(CommandError::OfBan(name));
+        }
+        if !tags.is_empty() || condition.is_some() {
+            return Self::of_parts(tags, condition.map(|(_, expression)| expression))
+                .ok_or(CommandError::NothingNamed);
+        }
+        match target {
+            // Drupal's purgers say so: https://www.drupal.org/project/acquia_purge and those made after it. A
+            // page of this name is purged by everyone else.
+            "/site" if is_ban || preset == Preset::Drupal => Ok(Self::Everything),
+            // Meant for tags, which are missing.
+            "/" | "/tags" if is_ban => Err(CommandError::NothingNamed),
+            _ if is_regex(headers)? => {
+                let url = Expression::of_value(Field::Url, &format!("~{target}"))
+                    .map_err(|why| CommandError::Condition { name: "X-Purge-Method: regex", why })?;
+                Ok(Self::Matching(Expression::of_host(host).and(&url)))
+            }
+            _ => Ok(Self::of_url(&request.key)),
+        }
+    }
+
+    /// One URL, or those of its host that match where it contains `*`.
+    fn of_url(url: &CacheKey) -> Self {
+        let (host, target) = url.host_and_target();
+        if target.contains('*')
+            // What does not begin with ~ cannot fail.
+            && let Ok(path) = Expression::of_value(Field::Path, target)
+        {
+            return Self::Matching(Expression::of_host(host).and(&path));
+        }
+        // A purger inside the network speaks HTTP, whatever visitors speak.
+        Self::Url([Scheme::Http, Scheme::Https].map(|scheme| CacheKey::new(scheme, host, target)).into())
+    }
+
+    fn of_parts(tags: Vec<Box<str>>, expression: Option<Expression>) -> Option<Self> {
+        let expression = match expression {
+            Some(all) if all.is_everything() && tags.is_empty() => return Some(Self::Everything),
+            other => other.filter(|expression| !expression.is_everything()),
+        };
+        match (tags.is_empty(), expression) {
+            (true, None) => None,
+            (true, Some(expression)) => Some(Self::Matching(expression)),
+            (false, None) => Some(Self::Tags(tags)),
+            (false, Some(expression)) => Some(Self::TagsAnd(tags, expression)),
+        }
+    }
+
+    /// For metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Url(_) => "url",
+            Self::Tags(_) | Self::TagsAnd(..) => "tags",
+            Self::Matching(expression) if expression.is_pattern() => "pattern",
+            Self::Matching(_) => "expression",
+            Self::Everything => "everything",
+        }
+    }
+}
+
+/// The conditions of a BAN, all of which are to be met, and the name of the first.
+fn conditions(headers: &HeaderMap) -> Result<Option<(&'static str, Expression)>, CommandError> {
+    let mut all: Option<(&'static str, Expression)> = None;
+    let mut add = |name: &'static str, expression: Expression| {
+        all = Some(match all.take() {
+            Some((first, all)) => (first, all.and(&expression)),
+            None => (name, expression),
+        });
+    };
+    for (name, field) in [(BAN_HOST, Field::Host), (BAN_PATH, Field::Path)] {
+        for value in texts(headers, name) {
+            let why = |why| CommandError::Condition { name, why };
+            add(name, Expression::of_value(field.clone(), value?).map_err(why)?);
+        }
+    }
+    for value in texts(headers, BAN_HEADER) {
+        let value = value?;
+        let (field, value) = value.split_once(':').unwrap_or((value, ""));
+        add(BAN_HEADER, header_condition(BAN_HEADER, field.trim(), value.trim())?);
+    }
+    for value in texts(headers, BAN_EXPRESSION) {
+        let why = |why| CommandError::Expression { name: BAN_EXPRESSION, why };
+        add(BAN_EXPRESSION, Expression::parse(value?).map_err(why)?);
+    }
+    Ok(all)
+}
+
+fn header_condition(name: &'static str, field: &str, value: &str) -> Result<Expression, CommandError> {
+    let expected = "NAME: VALUE, such as Content-Type: image/* or Server: ~^Apache";
+    let unusable = || CommandError::Value { name, value: format!("{field}: {value}"), expected };
+    if value.is_empty() {
+        return Err(unusable());
+    }
+    let field = Field::header(field).ok_or_else(unusable)?;
+    Expression::of_value(field, value).map_err(|why| CommandError::Condition { name, why })
+}
+
+fn texts<'a>(
+    headers: &'a HeaderMap,
+    name: &'static str,
+) -> impl Iterator<Item = Result<&'a str, CommandError>> {
+    headers.get_all(name).iter().map(move |value| {
+        std::str::from_utf8(value.as_bytes()).map_err(|_| {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            CommandError::Value { name, value, expected: "UTF-8" }
+        })
+    })
+}
+
+fn mode(headers: &HeaderMap) -> Result<Mode, CommandError> {
+    if let Some(mode) = headers.get(PURGE_MODE) {
+        return match mode.as_bytes().trim_ascii().to_ascii_lowercase().as_slice() {
+            b"hard" => Ok(Mode::Hard),
+            b"soft" => Ok(Mode::Soft),
+            other => Err(CommandError::Value {
+                name: "X-Purge-Mode",
+                value: String::from_utf8_lossy(other).into_owned(),
+                expected: "hard or soft",
+            }),
+        };
+    }
+    match headers.get(SOFT_PURGE).map(|soft| soft.as_bytes().trim_ascii()) {
+        None | Some(b"0") => Ok(Mode::Hard),
+        Some(b"1") => Ok(Mode::Soft),
+        Some(other) => Err(CommandError::Value {
+            name: "Fastly-Soft-Purge",
+            value: String::from_utf8_lossy(other).into_owned(),
+            expected: "1 or 0",
+        }),
+    }
+}
+
+fn is_regex(headers: &HeaderMap) -> Result<bool, CommandError> {
+    match headers
+        .get(PURGE_METHOD)
+        .map(|method| method.as_bytes().trim_ascii().to_ascii_lowercase())
+        .as_deref()
+    {
+        None | Some(b"" | b"default" | b"exact") => Ok(false),
+        Some(b"regex") => Ok(true),
+        Some(other) => Err(CommandError::Value {
+            name: "X-Purge-Method",
+            value: String::from_utf8_lossy(other).into_owned(),
+            expected: "regex, exact or default",
+        }),
     }
 }
 
@@ -119,67 +276,92 @@ impl Command {
 #[serde(deny_unknown_fields, default)]
 struct Wish {
     url: Option<String>,
-    tags: Vec<Box<str>>,
+    tags: Option<TagList>,
     host: Option<String>,
     path: Option<String>,
+    header: BTreeMap<String, String>,
+    expression: Option<String>,
     everything: bool,
     soft: bool,
 }
 
-fn mode(headers: &HeaderMap) -> Result<Mode, CommandError> {
-    match headers.get(PURGE_MODE).map(|mode| mode.as_bytes().to_ascii_lowercase()).as_deref() {
-        None | Some(b"hard") => Ok(Mode::Hard),
-        Some(b"soft") => Ok(Mode::Soft),
-        Some(other) => Err(CommandError::Mode(String::from_utf8_lossy(other).into_owned())),
-    }
+/// A list of tags, or one text as a header field has it.
+#[derive(Debug, serde::Deserialize)]
+#[serde(untagged)]
+enum TagList {
+    Text(String),
+    List(Vec<Box<str>>),
 }
 
-impl Pattern {
-    pub fn matches(&self, key: &CacheKey) -> bool {
-        let (host, target) = key.host_and_target();
-        self.host.as_ref().is_none_or(|wanted| glob(wanted.as_bytes(), host.as_bytes()))
-            && glob(self.path.as_bytes(), target.as_bytes())
-    }
-}
-
-/// `*` stands for any characters, also none. Linear but for the last star, so no pattern is expensive.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, t));
-                p += 1;
+impl Wish {
+    fn scope(self) -> Result<Scope, CommandError> {
+        let json = |error: CommandError| CommandError::Json(error.to_string());
+        let condition = self.condition().map_err(json)?;
+        let tags = match self.tags {
+            None => None,
+            Some(TagList::Text(text)) => Some(tags::of_text(&text)),
+            Some(TagList::List(mut list)) => {
+                list.retain(|tag| !tag.is_empty());
+                list.sort_unstable();
+                list.dedup();
+                Some(list)
             }
-            Some(byte) if Some(byte) == text.get(t) => {
-                p += 1;
-                t += 1;
-            }
-            _ => {
-                let Some((at, matched)) = star else { return false };
-                star = Some((at, matched + 1));
-                p = at + 1;
-                t = matched + 1;
-            }
+        };
+        if tags.as_ref().is_some_and(Vec::is_empty) {
+            return Err(json(CommandError::NoTags));
+        }
+        let says_what = tags.is_some() || condition.is_some();
+        match (self.everything, self.url, says_what) {
+            (true, None, false) => Ok(Scope::Everything),
+            (false, Some(url), false) => match CacheKey::of_url(&url) {
+                Some(key) => Ok(Scope::of_url(&key)),
+                None => Err(CommandError::Json(format!("{url:?} is no http:// or https:// URL"))),
+            },
+            (false, None, true) => Scope::of_parts(tags.unwrap_or_default(), condition)
+                .ok_or_else(|| json(CommandError::NothingNamed)),
+            (false, None, false) => Err(CommandError::Json("it names nothing".into())),
+            _ => Err(CommandError::Json("\"url\" and \"everything\" stand alone".into())),
         }
     }
-    pattern.iter().skip(p).all(|byte| *byte == b'*')
+
+    fn condition(&self) -> Result<Option<Expression>, CommandError> {
+        let mut all: Vec<Expression> = Vec::new();
+        for (name, field, value) in [("host", Field::Host, &self.host), ("path", Field::Path, &self.path)] {
+            if let Some(value) = value {
+                let why = |why| CommandError::Condition { name, why };
+                all.push(Expression::of_value(field, value).map_err(why)?);
+            }
+        }
+        for (name, value) in &self.header {
+            all.push(header_condition("header", name, value)?);
+        }
+        if let Some(text) = &self.expression {
+            let why = |why| CommandError::Expression { name: "expression", why };
+            all.push(Expression::parse(text).map_err(why)?);
+        }
+        Ok(all.into_iter().reduce(|all, next| all.and(&next)))
+    }
 }
 
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Url { keys, mode } => {
-                let first = keys.first().map_or("", CacheKey::as_str);
-                write!(f, "{} purge of {first}", mode.as_str())
+        write!(f, "{} purge of ", self.mode.as_str())?;
+        let write_tags = |f: &mut fmt::Formatter<'_>, tags: &[Box<str>]| {
+            let shown = tags.iter().take(SHOWN).map(AsRef::as_ref).collect::<Vec<&str>>().join(" ");
+            match tags.len().saturating_sub(SHOWN) {
+                0 => write!(f, "tags {shown}"),
+                more => write!(f, "tags {shown} and {more} more"),
             }
-            Self::Tags { tags, mode } => write!(f, "{} purge of tags {}", mode.as_str(), tags.join(" ")),
-            Self::Pattern { pattern, mode } => {
-                let host = pattern.host.as_deref().unwrap_or("*");
-                write!(f, "{} ban of {host}{}", mode.as_str(), pattern.path)
+        };
+        match &self.scope {
+            Scope::Url(keys) => f.write_str(keys.first().map_or("", CacheKey::as_str)),
+            Scope::Tags(tags) => write_tags(f, tags),
+            Scope::TagsAnd(tags, expression) => {
+                write_tags(f, tags)?;
+                write!(f, " where {expression}")
             }
-            Self::Everything => f.write_str("purge of everything"),
+            Scope::Matching(expression) => write!(f, "what has {expression}"),
+            Scope::Everything => f.write_str("everything"),
         }
     }
 }
@@ -189,47 +371,6 @@ impl Mode {
         match self {
             Self::Hard => "hard",
             Self::Soft => "soft",
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use super::*;
-
-    #[test]
-    fn globs() {
-        let cases = [
-            ("/a", "/a", true),
-            ("/a", "/ab", false),
-            ("/a*", "/a", true),
-            ("/a*", "/a/b?c", true),
-            ("*", "", true),
-            ("/*/b", "/a/a/b", true),
-            ("/*/b", "/a/a/c", false),
-            ("*a*b*", "xxaxxbxx", true),
-            ("*a*b*", "xxbxxaxx", false),
-            ("", "a", false),
-        ];
-        for (pattern, text, expected) in cases {
-            assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
-        }
-        let long = "a".repeat(10_000);
-        assert!(!glob(format!("{}b", "*a".repeat(200)).as_bytes(), long.as_bytes()));
-    }
-
-    #[test]
-    fn json() {
-        let tags = Command::of_json(br#"{"tags":["node:1","node:2"],"soft":true}"#).unwrap();
-        assert_eq!(tags, Command::Tags { tags: vec!["node:1".into(), "node:2".into()], mode: Mode::Soft });
-        let url = Command::of_json(br#"{"url":"https://A.example/x?y"}"#).unwrap();
-        assert_eq!(url.to_string(), "hard purge of https://a.example/x?y");
-        let ban = Command::of_json(br#"{"path":"/news/*"}"#).unwrap();
-        assert_eq!(ban.to_string(), "hard ban of */news/*");
-        assert_eq!(Command::of_json(br#"{"everything":true}"#).unwrap(), Command::Everything);
-        for bad in ["", "{}", r#"{"url":"nonsense"}"#, r#"{"tag":"x"}"#, r#"{"soft":true}"#] {
-            assert!(matches!(Command::of_json(bad.as_bytes()), Err(CommandError::Json(_))), "{bad}");
         }
     }
 }

@@ -1,29 +1,66 @@
 //! What was invalidated since a fetch began.
 //!
-//! A response that was asked for before an invalidation of its tags may be made of what was invalidated,
-//! however late it arrives (varnish-cache's `ban_lurker` solves the same with ban times).
+//! A response that was asked for before an invalidation that covers it may be made of what was invalidated,
+//! however late it arrives (varnish-cache's `ban_lurker` solves the same with ban times). So each
+//! invalidation is written down before it is carried out, and a response is compared with those that came
+//! after its request: its tags with the tags, itself with the expressions. Both lists are bounded; what
+//! began before the oldest of them counts as outdated.
+//!
+//! Comparing and storing are one step for an invalidation: it is written down before or after both, never in
+//! between ([`Epochs::storing`]). So it finds what was stored before it, and what comes later finds it.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use super::expression::{Expression, Subject};
+use crate::key::CacheKey;
 
 /// A point in the order of invalidations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Epoch(u64);
 
 #[derive(Debug, Default)]
-pub struct Epochs(Mutex<Recent>);
+pub struct Epochs {
+    recent: Mutex<Recent>,
+    /// Held while a response is stored, and alone while an invalidation is written down. Taken before any
+    /// other lock.
+    order: RwLock<()>,
+}
+
+/// While it is held, no invalidation is written down.
+#[derive(Debug)]
+pub struct Storing<'a>(#[expect(dead_code, reason = "held")] RwLockReadGuard<'a, ()>);
 
 #[derive(Debug, Default)]
 struct Recent {
     now: u64,
     /// When each tag was last invalidated.
-    tags: HashMap<Box<str>, u64, ahash::RandomState>,
-    /// Whatever began before this may be outdated: everything was invalidated, or tags were forgotten.
+    tags: TagTimes,
+    /// Those of before, until `tags` is full again.
+    older_tags: TagTimes,
+    /// The last that may be in `older_tags`.
+    turned: u64,
+    /// The last in `tags`.
+    latest: u64,
+    /// The oldest first.
+    bans: VecDeque<(u64, Arc<Ban>)>,
+    /// Whatever began before this may be outdated: everything was invalidated, or things were forgotten.
     floor: u64,
 }
 
-/// Tags remembered; beyond, all of them are forgotten and fetches under way count as outdated.
-const MAX_TAGS: usize = 65_536;
+type TagTimes = HashMap<Box<str>, u64, ahash::RandomState>;
+
+/// An invalidation of what matches, and carries one of the tags if there are any.
+#[derive(Debug, PartialEq, Eq)]
+struct Ban {
+    tags: Box<[Box<str>]>,
+    expression: Expression,
+}
+
+/// Tags remembered in each of two halves.
+const MAX_TAGS: usize = 32_768;
+/// Expressions remembered; the same one again takes the place of the first.
+const MAX_BANS: usize = 256;
 
 impl Epochs {
     /// A fetch begins.
@@ -31,64 +68,105 @@ impl Epochs {
         Epoch(self.lock().now)
     }
 
-    pub fn tag(&self, tag: &str) {
+    /// A response is about to be stored, if it is current.
+    pub fn storing(&self) -> Storing<'_> {
+        Storing(self.order.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Writes an invalidation down that `write` keeps elsewhere.
+    pub fn write<R>(&self, write: impl FnOnce() -> R) -> R {
+        let _order = self.order.write().unwrap_or_else(PoisonError::into_inner);
+        write()
+    }
+
+    pub fn tags<'a>(&self, tags: impl IntoIterator<Item = &'a str>) {
+        let _order = self.order.write().unwrap_or_else(PoisonError::into_inner);
         let mut recent = self.lock();
         recent.now += 1;
         let now = recent.now;
-        if recent.tags.len() >= MAX_TAGS {
-            recent.tags.clear();
-            recent.floor = now;
+        for tag in tags {
+            if recent.tags.len() >= MAX_TAGS && !recent.tags.contains_key(tag) {
+                // Fetches that began after the last that is forgotten lose nothing.
+                recent.floor = recent.floor.max(recent.turned);
+                recent.turned = recent.latest;
+                recent.older_tags = std::mem::take(&mut recent.tags);
+            }
+            recent.tags.insert(tag.into(), now);
+            recent.latest = now;
         }
-        recent.tags.insert(tag.into(), now);
+    }
+
+    /// What matches; with tags, of the responses that carry one of them.
+    pub fn ban(&self, tags: &[Box<str>], expression: &Expression) {
+        let ban = Arc::new(Ban { tags: tags.into(), expression: expression.clone() });
+        let _order = self.order.write().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.lock();
+        recent.now += 1;
+        let now = recent.now;
+        recent.bans.retain(|(_, old)| *old != ban);
+        if recent.bans.len() >= MAX_BANS
+            && let Some((at, _)) = recent.bans.pop_front()
+        {
+            recent.floor = recent.floor.max(at);
+        }
+        recent.bans.push_back((now, ban));
     }
 
     pub fn everything(&self) {
+        let _order = self.order.write().unwrap_or_else(PoisonError::into_inner);
         let mut recent = self.lock();
-        recent.now += 1;
-        recent.floor = recent.now;
-        recent.tags.clear();
+        let now = recent.now + 1;
+        *recent = Recent { now, turned: now, latest: now, floor: now, ..Recent::default() };
     }
 
-    /// Whether nothing that a response with these tags is made of was invalidated since `began`.
-    pub fn is_current(&self, began: Epoch, tags: &[Box<str>]) -> bool {
-        let recent = self.lock();
-        recent.floor <= began.0 && tags.iter().all(|tag| recent.tags.get(tag).is_none_or(|at| *at <= began.0))
+    /// Whether nothing that covers this response was invalidated since `began`.
+    pub fn is_current(&self, began: Epoch, subject: Subject<'_>) -> bool {
+        let bans = {
+            let recent = self.lock();
+            if recent.now == began.0 {
+                return true;
+            }
+            if recent.floor > began.0 || subject.tags.names().any(|tag| recent.tag(tag) > began.0) {
+                return false;
+            }
+            recent.bans_since(began)
+        };
+        // Regular expressions run behind the lock.
+        !bans.iter().any(|ban| ban.matches(subject))
+    }
+
+    /// Whether a response under this key that was asked for at `began` is outdated whatever it will be.
+    pub fn is_outdated(&self, began: Epoch, key: &CacheKey) -> bool {
+        let bans = {
+            let recent = self.lock();
+            if recent.floor > began.0 {
+                return true;
+            }
+            recent.bans_since(began)
+        };
+        bans.iter().any(|ban| ban.tags.is_empty() && ban.expression.covers(key))
     }
 
     fn lock(&self) -> MutexGuard<'_, Recent> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fetch_is_current_until_one_of_its_tags_is_invalidated() {
-        let epochs = Epochs::default();
-        let tags: [Box<str>; 2] = ["a".into(), "b".into()];
-        epochs.tag("a");
-        let began = epochs.begin();
-        assert!(epochs.is_current(began, &tags), "invalidated before it began");
-        epochs.tag("c");
-        assert!(epochs.is_current(began, &tags), "not its tag");
-        epochs.tag("b");
-        assert!(!epochs.is_current(began, &tags));
-        assert!(epochs.is_current(epochs.begin(), &tags));
-        let began = epochs.begin();
-        epochs.everything();
-        assert!(!epochs.is_current(began, &[]));
+impl Recent {
+    /// When a tag was last invalidated, as far as is remembered.
+    fn tag(&self, tag: &str) -> u64 {
+        self.tags.get(tag).or_else(|| self.older_tags.get(tag)).copied().unwrap_or_default()
     }
 
-    #[test]
-    fn forgetting_is_on_the_safe_side() {
-        let epochs = Epochs::default();
-        let began = epochs.begin();
-        for number in 0..=MAX_TAGS {
-            epochs.tag(&number.to_string());
-        }
-        assert!(!epochs.is_current(began, &["0".into()]));
-        assert!(epochs.lock().tags.len() <= MAX_TAGS);
+    fn bans_since(&self, began: Epoch) -> Vec<Arc<Ban>> {
+        let newer = self.bans.iter().rev().take_while(|(at, _)| *at > began.0);
+        newer.map(|(_, ban)| Arc::clone(ban)).collect()
+    }
+}
+
+impl Ban {
+    fn matches(&self, subject: Subject<'_>) -> bool {
+        (self.tags.is_empty() || self.tags.iter().any(|tag| subject.tags.contains(tag)))
+            && self.expression.matches(subject)
     }
 }

@@ -1,85 +1,183 @@
 //! Taking back what is stored.
 //!
-//! 1. [`command`]: a PURGE or BAN request, or its JSON on the admin listener, becomes a [`Command`].
+//! 1. [`command`]: a PURGE or BAN request, or its JSON on the admin listener, becomes a [`Command`];
+//!    [`expression`] is the language of its conditions.
 //! 2. [`epochs`]: it is written down first, so that what is being fetched now is not stored after it.
 //! 3. [`index`]: tag → the responses that carry it. A tag costs what carries it, not what is stored.
-//! 4. [`carry_out`] marks the responses; a look-up passes over them from that moment, and their memory is
-//!    given back behind.
+//! 4. [`View::mark`] marks the responses; a look-up passes over them from that moment, and their memory is
+//!    given back behind the answer.
+//! 5. [`View::put`] is the other side: it stores what no invalidation has covered since it was asked for.
 
 pub mod command;
 pub mod epochs;
+pub mod expression;
 pub mod index;
+mod metrics;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
-pub use command::{Command, CommandError, Mode};
-pub use epochs::Epochs;
-pub use index::TagIndex;
+use tokio::sync::oneshot;
+
+pub use command::{Command, CommandError, Mode, Scope};
+pub use epochs::{Epoch, Epochs};
+pub use expression::Subject;
+pub use index::{TagIndex, Tags, Work};
+pub use metrics::PurgeMetrics;
 
 use crate::cache::Cache;
+use crate::fetch::Flights;
+use crate::fetch::flights::Lead;
 use crate::key::CacheKey;
-use crate::store::Stored;
+use crate::store::{Store, Stored};
 
-/// Keys looked at before other tasks get their turn.
-const BATCH: usize = 256;
+/// Links up to which a purge is carried out where it was asked for: some hundred microseconds.
+const FEW: usize = 1024;
 
-/// Invalidates and says how many responses that were.
-pub async fn carry_out(cache: &Arc<Cache>, command: &Command) -> usize {
-    let (found, mode) = match command {
-        Command::Url { keys, mode } => (by_key(cache, keys), *mode),
-        Command::Tags { tags, mode } => (by_tag(cache, tags), *mode),
-        Command::Pattern { pattern, mode } => {
-            cache.epochs.everything();
-            let pattern = pattern.clone();
-            (all(cache, move |key| pattern.matches(key)).await, *mode)
-        }
-        Command::Everything => {
-            cache.epochs.everything();
-            (all(cache, |_| true).await, Mode::Hard)
-        }
+/// The service is ending, and did not get to it.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the service is ending")]
+pub struct Ending;
+
+/// What an invalidation has to do with.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    pub store: &'a Store,
+    pub flights: &'a Flights,
+    pub tags: &'a TagIndex,
+    pub epochs: &'a Epochs,
+}
+
+/// What an invalidation took.
+#[derive(Debug, Default)]
+pub struct Taken {
+    pub count: usize,
+    /// Where memory can be given back.
+    pub gone: Vec<CacheKey>,
+    pub work: Work,
+}
+
+/// Invalidates and says how many responses that were. Goes on when its future is dropped.
+pub async fn carry_out(cache: &Arc<Cache>, command: Command) -> Result<usize, Ending> {
+    let view = cache.view();
+    let count = if view.is_little(&command.scope) {
+        let taken = view.mark(&command, SystemTime::now());
+        view.give_back(&taken);
+        told(cache, &command, taken.count)
+    } else {
+        let (tell, told_count) = oneshot::channel();
+        let cache = Arc::clone(cache);
+        // Off the async threads: hits are answered there.
+        tokio::task::spawn_blocking(move || {
+            let taken = cache.view().mark(&command, SystemTime::now());
+            // Who asked may have gone.
+            let _ = tell.send(told(&cache, &command, taken.count));
+            cache.view().give_back(&taken);
+        });
+        told_count.await.map_err(|_| Ending)?
     };
-    let now = SystemTime::now();
-    let count = found.iter().filter(|stored| stored.invalidate(mode, now)).count();
-    cache.metrics.invalidated.inc_by(count as u64);
-    tracing::info!(%command, count, "invalidated");
-    if mode == Mode::Hard {
-        give_back(cache, found);
+    Ok(count)
+}
+
+fn told(cache: &Cache, command: &Command, count: usize) -> usize {
+    cache.metrics.purges.carried_out(command, count);
+    if count == 0 {
+        // Purgers name much that is not stored.
+        tracing::debug!(%command, count, "invalidated");
+    } else {
+        tracing::info!(%command, count, "invalidated");
     }
-    // A large one has kept this thread busy for some milliseconds.
-    tokio::task::yield_now().await;
     count
 }
 
-/// Looks at every key, off the async threads.
-async fn all(cache: &Arc<Cache>, wanted: impl Fn(&CacheKey) -> bool + Send + 'static) -> Vec<Arc<Stored>> {
-    let cache = Arc::clone(cache);
-    tokio::task::spawn_blocking(move || cache.store.matching(wanted)).await.unwrap_or_default()
-}
-
-fn by_key(cache: &Cache, keys: &[CacheKey]) -> Vec<Arc<Stored>> {
-    for key in keys {
-        cache.flights.invalidate(key);
-    }
-    keys.iter().flat_map(|key| cache.store.variants(key)).collect()
-}
-
-fn by_tag(cache: &Cache, tags: &[Box<str>]) -> Vec<Arc<Stored>> {
-    for tag in tags {
-        cache.epochs.tag(tag);
-    }
-    tags.iter().flat_map(|tag| cache.tags.carriers(tag)).collect()
-}
-
-/// Removes what is gone from the store, behind the answer.
-fn give_back(cache: &Arc<Cache>, found: Vec<Arc<Stored>>) {
-    let cache_of_task = Arc::clone(cache);
-    cache.shutdown.spawn_until_drain(async move {
-        for batch in found.chunks(BATCH) {
-            for stored in batch {
-                cache_of_task.store.remove_gone(&stored.key);
+impl View<'_> {
+    /// Writes the invalidation down, then marks what it covers.
+    pub fn mark(&self, command: &Command, now: SystemTime) -> Taken {
+        let mode = command.mode;
+        let mut taken = Taken::default();
+        let mut mark = |stored: &Stored| {
+            if stored.invalidate(mode, now) {
+                taken.count += 1;
+                if mode == Mode::Hard {
+                    taken.gone.push(stored.key.clone());
+                }
             }
-            tokio::task::yield_now().await;
+        };
+        let mut work = Work::default();
+        match &command.scope {
+            Scope::Url(keys) => {
+                for key in keys {
+                    self.overtake(key);
+                    for stored in self.store.variants(key) {
+                        mark(&stored);
+                    }
+                }
+            }
+            Scope::Tags(tags) => {
+                self.epochs.tags(tags.iter().map(AsRef::as_ref));
+                for tag in tags {
+                    work += self.tags.visit(tag, |stored| mark(&stored));
+                }
+            }
+            Scope::TagsAnd(tags, expression) => {
+                self.epochs.ban(tags, expression);
+                for tag in tags {
+                    work += self.tags.visit(tag, |stored| {
+                        if expression.matches(Subject::of(&stored)) {
+                            mark(&stored);
+                        }
+                    });
+                }
+            }
+            Scope::Matching(expression) => {
+                self.epochs.ban(&[], expression);
+                for stored in self.store.matching(|stored| expression.matches(Subject::of(stored))) {
+                    mark(&stored);
+                }
+            }
+            Scope::Everything => {
+                self.epochs.everything();
+                for stored in self.store.matching(|_| true) {
+                    mark(&stored);
+                }
+            }
         }
-    });
+        taken.work = work;
+        taken
+    }
+
+    /// Removes what is gone from the store.
+    pub fn give_back(&self, taken: &Taken) {
+        for key in &taken.gone {
+            self.store.remove_gone(key);
+        }
+    }
+
+    /// Stores a response that was asked for at `began`; whether nothing that covers it was invalidated since.
+    pub fn put(&self, lead: &Lead, began: Epoch, stored: &Arc<Stored>, max_variants: usize) -> bool {
+        let _storing = self.epochs.storing();
+        let is_current = !lead.is_invalidated() && self.epochs.is_current(began, Subject::of(stored));
+        if is_current {
+            self.store.insert(lead.key(), stored, max_variants);
+            self.tags.add(stored);
+        }
+        is_current
+    }
+
+    /// What is being fetched under `key` is neither stored nor joined from now on.
+    pub fn overtake(&self, key: &CacheKey) {
+        self.epochs.write(|| self.flights.invalidate(key));
+    }
+
+    fn is_little(&self, scope: &Scope) -> bool {
+        match scope {
+            Scope::Url(_) => true,
+            Scope::Tags(tags) | Scope::TagsAnd(tags, _) => {
+                tags.iter().map(|tag| self.tags.links(tag)).sum::<usize>() <= FEW
+            }
+            Scope::Matching(_) | Scope::Everything => false,
+        }
+    }
 }

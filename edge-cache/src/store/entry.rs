@@ -9,7 +9,7 @@ use http::header::{
 };
 
 use super::fields::{self, Fields};
-use crate::invalidate::Mode;
+use crate::invalidate::{Mode, Tags};
 use crate::key::CacheKey;
 use crate::policy::cache_control::CacheControl;
 use crate::policy::coding::{Accepted, Coding, Form, may_transform};
@@ -45,8 +45,7 @@ pub struct OwnLimits {
 #[derive(Debug)]
 pub struct Stored {
     pub key: CacheKey,
-    /// Sorted, each once.
-    pub tags: Box<[Box<str>]>,
+    pub tags: Tags,
     block: Box<[u8]>,
     /// What few responses have.
     extra: Option<Box<Extra>>,
@@ -181,7 +180,7 @@ fn add_vary(headers: &mut HeaderMap) {
 
 impl Stored {
     /// Copies the body out of the buffers that it was read into, which may be far larger than it is.
-    pub fn new(key: CacheKey, head: &Head, tags: Vec<Box<str>>, content: &Content) -> Self {
+    pub fn new(key: CacheKey, head: &Head, tags: Tags, content: &Content) -> Self {
         let selector = head.selector.as_bytes();
         let length: u64 = content.chunks.iter().map(|chunk| chunk.len() as u64).sum();
         let first_length = (length as usize).min(PIECE);
@@ -210,7 +209,7 @@ impl Stored {
         }
         Self {
             key,
-            tags: tags.into(),
+            tags,
             block: block.into(),
             extra: Extra::of(head.limits, rest),
             identity_length: content.identity_length,
@@ -230,7 +229,7 @@ impl Stored {
 
     /// The same body under a head that a 304 has freshened. `head` was made of this response's own fields.
     #[must_use]
-    pub fn freshened(self: &Arc<Self>, head: &Head, tags: Vec<Box<str>>) -> Self {
+    pub fn freshened(self: &Arc<Self>, head: &Head, tags: Tags) -> Self {
         let body = self.body(&self.share());
         let content = Content {
             chunks: body.pieces().cloned().collect(),
@@ -239,8 +238,6 @@ impl Stored {
             // Its fields are there already.
             coded_here: false,
         };
-        // A 304 without tags says nothing of them.
-        let tags = if tags.is_empty() { self.tags.to_vec() } else { tags };
         let mut freshened = Self::new(self.key.clone(), head, tags, &content);
         freshened.coded_here = self.coded_here;
         freshened
@@ -354,13 +351,11 @@ impl Stored {
 
     /// Bytes held in all, but for the key's.
     pub fn weight(&self) -> usize {
-        // A tag's text, its box, and a link in the index.
-        let tags: usize = self.tags.iter().map(|tag| tag.len() + 16 + 16).sum();
         let rest = self.extra.as_ref().map_or(0, |extra| {
             let pieces = extra.rest.as_ref().map_or(0, |rest| rest.len());
             size_of::<Extra>() + extra.rest_length as usize + pieces * (size_of::<Bytes>() + 48)
         });
-        OVERHEAD + self.block.len() + tags + rest
+        OVERHEAD + self.block.len() + self.tags.weight() + rest
     }
 }
 
@@ -453,7 +448,7 @@ mod tests {
         let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         let content =
             Content { chunks, coding: Coding::Identity, identity_length: length, coded_here: false };
-        Arc::new(Stored::new(CacheKey::new(Scheme::Http, "a", "/"), head, Vec::new(), &content))
+        Arc::new(Stored::new(CacheKey::new(Scheme::Http, "a", "/"), head, Tags::default(), &content))
     }
 
     fn bytes(stored: &Arc<Stored>) -> Vec<u8> {
@@ -480,7 +475,7 @@ mod tests {
             assert_eq!(stored.length(), sizes.iter().sum::<usize>() as u64);
             assert_eq!(stored.fields().to_headers(&stored.share(), 0), headers);
             assert!(stored.selector().matches(&HeaderMap::new()));
-            let again = Arc::new(stored.freshened(&head, Vec::new()));
+            let again = Arc::new(stored.freshened(&head, Tags::default()));
             assert_eq!(bytes(&again), chunks.concat());
             assert!(stored.weight() >= chunks.concat().len() + OVERHEAD);
         }

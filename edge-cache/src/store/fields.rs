@@ -132,7 +132,15 @@ impl<'a> Fields<'a> {
         self.iter().find(|(stored, ..)| stored.is(name)).and_then(|(_, start, end)| self.0.get(start..end))
     }
 
-    /// The same as a value of its own.
+    /// All values of a field.
+    pub fn get_all(self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        let all = self.0;
+        self.iter()
+            .filter(move |(stored, ..)| stored.is(name))
+            .filter_map(move |(_, start, end)| all.get(start..end))
+    }
+
+    /// The first value, as one of its own.
     pub fn value(self, name: &HeaderName) -> Option<HeaderValue> {
         HeaderValue::from_bytes(self.get(name)?).ok()
     }

@@ -8,6 +8,7 @@ use moka::ops::compute::Op;
 use moka::sync::Cache;
 
 use super::Stored;
+use crate::invalidate::Mode;
 use crate::key::CacheKey;
 use crate::policy::vary::{Selector, SelectorRef};
 
@@ -130,6 +131,7 @@ impl Store {
     /// Stores a response in the place of the variant with the same selector. Beyond `max` variants, or beyond what
     /// one URL may take, the oldest go.
     pub fn insert(&self, key: &CacheKey, stored: &Arc<Stored>, max: usize) {
+        let mut replaced = Vec::new();
         self.resources.entry(key.clone()).and_compute_with(|entry| {
             let mut variants = vec![Arc::clone(stored)];
             let mut bytes = stored.weight();
@@ -142,9 +144,15 @@ impl Store {
                     }
                     variants.push(Arc::clone(old));
                 }
+                let is_left = |old: &&Arc<Stored>| !variants.iter().any(|kept| Arc::ptr_eq(kept, old));
+                replaced.extend(entry.value().live().filter(is_left).cloned());
             }
             Resource::of(variants).map_or(Op::Nop, Op::Put)
         });
+        // Nobody finds it any more; whoever still sends it keeps it in the index of tags for a while.
+        for old in replaced {
+            old.invalidate(Mode::Hard, SystemTime::now());
+        }
     }
 
     /// Whether one more variant, for `selector`, has a place among at most `max` of this URL that are fresh.
@@ -172,14 +180,14 @@ impl Store {
         self.resources.get(key.as_str()).map(|resource| resource.all().to_vec()).unwrap_or_default()
     }
 
-    /// Every variant under the keys that `wanted` chooses. Looks at all of them, without a lock that a
-    /// look-up would wait for.
-    pub fn matching(&self, wanted: impl Fn(&CacheKey) -> bool) -> Vec<Arc<Stored>> {
-        self.resources
-            .iter()
-            .filter(|(key, _)| wanted(key))
-            .flat_map(|(_, resource)| resource.all().to_vec())
-            .collect()
+    /// Every variant that `wanted` chooses. Looks at all of them, without a lock that a look-up would wait
+    /// for.
+    pub fn matching(&self, wanted: impl Fn(&Stored) -> bool) -> Vec<Arc<Stored>> {
+        let mut matching = Vec::new();
+        for (_, resource) in &self.resources {
+            matching.extend(resource.live().filter(|stored| wanted(stored)).cloned());
+        }
+        matching
     }
 
     /// Gives the memory of invalidated variants back.

@@ -1,0 +1,44 @@
+use common::telemetry::Registry;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+
+use super::Command;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    kind: &'static str,
+    mode: &'static str,
+}
+
+/// What was asked for and what it took.
+#[derive(Debug, Default)]
+pub struct PurgeMetrics {
+    commands: Family<Labels, Counter>,
+    objects: Family<Labels, Counter>,
+    refused: Counter,
+}
+
+impl PurgeMetrics {
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register("purges", "PURGE and BAN by kind and mode", metrics.commands.clone());
+        registry.register("purged_objects", "Responses that they took", metrics.objects.clone());
+        registry.register(
+            "purges_refused",
+            "PURGE and BAN from others than --purge-from",
+            metrics.refused.clone(),
+        );
+        metrics
+    }
+
+    pub fn carried_out(&self, command: &Command, count: usize) {
+        let labels = Labels { kind: command.scope.kind(), mode: command.mode.as_str() };
+        self.commands.get_or_create(&labels).inc();
+        self.objects.get_or_create(&labels).inc_by(count as u64);
+    }
+
+    pub fn refused(&self) {
+        self.refused.inc();
+    }
+}
