@@ -252,6 +252,7 @@ mod tests {
         let other = Selector::of(&HeaderMap::new(), &vary, |_| false);
         let seat = flights.join(&key, other, &Epochs::default());
         assert!(matches!(seat, Seat::Leader(_)), "another selection");
+        drop(seat);
         lead.publish(Outcome::Alone);
         assert!(matches!(first.outcome().await, Some(Outcome::Alone)));
         drop(lead);
