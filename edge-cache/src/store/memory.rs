@@ -204,7 +204,11 @@ impl Store {
 
     /// Forgets every variant of `key`; whether there was one.
     pub fn remove(&self, key: &CacheKey) -> bool {
-        self.resources.remove(key.as_str()).is_some()
+        let removed = self.resources.remove(key.as_str());
+        for stored in removed.iter().flat_map(Resource::all) {
+            stored.invalidate(Mode::Hard, SystemTime::now());
+        }
+        removed.is_some()
     }
 
     /// Notes whether the last answer to requests with this selection could be stored.

@@ -1,10 +1,12 @@
 //! edge-cache over the wire, against an origin that does as it is told.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod banning;
 mod caching;
 mod coding;
 mod fetching;
 mod invalidating;
 mod isolating;
+mod overtaking;
 mod staleness;
 mod support;
