@@ -15,6 +15,7 @@ use ipnet::IpNet;
 
 use crate::coding::Compression;
 use crate::fetch::origin::Limits;
+use crate::http_options::HttpOptions;
 use crate::policy::reuse::StaleLimits;
 use crate::request::Preset;
 
@@ -47,6 +48,8 @@ pub struct Options {
     pub purge_from: Vec<IpNet>,
     #[command(flatten)]
     pub cache: CacheOptions,
+    #[command(flatten)]
+    pub http: HttpOptions,
     #[command(flatten)]
     pub listening: ListenOptions,
     #[command(flatten)]
@@ -114,6 +117,7 @@ pub struct Config {
     pub compress: Compression,
     /// The operator's word on stale responses.
     pub stale: StaleLimits,
+    pub http: HttpOptions,
     pub limits: Limits,
     pub client_timeout: Duration,
     pub access_log: Destination,
@@ -135,6 +139,7 @@ impl Config {
             trusted_proxies,
             purge_from,
             cache,
+            http,
             listening,
             discovery,
             shutdown,
@@ -170,6 +175,7 @@ impl Config {
             max_variants: usize::from(cache.max_variants),
             compress: cache.compress,
             stale: StaleLimits { grace: cache.grace.get(), keep: cache.keep.get() },
+            http,
             limits: Limits {
                 connect: cache.connect_timeout.get(),
                 first_byte: cache.first_byte_timeout.get(),

@@ -9,6 +9,8 @@ pub mod config;
 pub mod error;
 pub mod fetch;
 pub mod handler;
+pub mod http_options;
+pub mod interim;
 pub mod invalidate;
 pub mod key;
 pub mod metrics;

@@ -29,7 +29,7 @@ use crate::policy::cache_control::CacheControl;
 use crate::policy::freshness::Freshness;
 use crate::policy::reuse::{self, Failure, Reuse};
 use crate::policy::storable::{NotStored, storable};
-use crate::policy::update;
+use crate::policy::{targeted, update};
 use crate::request::Normalised;
 use crate::respond::{Answer, Body, CacheStatus, Verdict, from_fill, from_store, tags};
 use crate::store::{Content, Head, Lookup, Stored};
@@ -162,7 +162,7 @@ impl Fetch {
             tell(leader, Err(error));
             return;
         }
-        let directives = CacheControl::of(&head.headers);
+        let directives = self.directives(&head.headers);
         let freshness =
             Freshness::of(head.status, &head.headers, &directives, times.requested, times.received);
         let refused = match self.storable(&head, &directives, &freshness) {
@@ -239,7 +239,7 @@ impl Fetch {
     fn validated(&self, stored: &Arc<Stored>, not_modified: &response::Parts, times: Times, leader: Leader) {
         let mut headers = stored.fields().to_headers(&stored.share(), 0);
         update::freshen(&mut headers, &not_modified.headers);
-        let directives = CacheControl::of(&headers);
+        let directives = self.directives(&headers);
         let status = stored.status;
         let freshness = Freshness::of(status, &headers, &directives, times.requested, times.received);
         let Self { request, .. } = self;
@@ -284,6 +284,10 @@ impl Fetch {
             old.invalidate(Mode::Hard, SystemTime::now());
             self.cache.store.remove_gone(self.lead.key());
         }
+    }
+
+    fn directives(&self, response: &HeaderMap) -> CacheControl {
+        targeted::directives(response, &self.cache.config.http.targets)
     }
 
     fn may_serve_stale(&self) -> bool {

@@ -31,6 +31,8 @@ pub struct CacheControl {
     pub max_stale: Option<Delta>,
     /// Field names listed by `private="…"` and `no-cache="…"`: not to be stored.
     pub withheld_fields: Vec<HeaderName>,
+    /// They come from a field that is for caches like this one, so Expires does not count either (RFC 9213).
+    pub is_targeted: bool,
 }
 
 /// A directive's number of seconds.
@@ -48,6 +50,11 @@ impl Delta {
             Self::Seconds(seconds) => Duration::from_secs(seconds),
             Self::Invalid => Duration::ZERO,
         }
+    }
+
+    /// Very large numbers are all the same.
+    pub const fn of(seconds: u64) -> Self {
+        Self::Seconds(if seconds < MAX_DELTA { seconds } else { MAX_DELTA })
     }
 
     pub fn parse(text: &[u8]) -> Self {

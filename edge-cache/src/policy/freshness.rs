@@ -6,6 +6,7 @@ use http::header::{AGE, DATE, EXPIRES, HeaderMap, LAST_MODIFIED};
 use http::{HeaderValue, StatusCode};
 
 use super::cache_control::{CacheControl, Delta};
+use super::date;
 
 /// Where a freshness lifetime comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +44,7 @@ impl Freshness {
         received: SystemTime,
     ) -> Self {
         let (lifetime, source) = lifetime(status, headers, directives, received);
-        let initial_age = initial_age(headers, requested, received);
-        // An Age that cannot be read may hide any age: the response is stale (section 5.1).
-        let lifetime = if has_sound_age(headers) { lifetime } else { Duration::ZERO };
-        Self { lifetime, source, initial_age, received }
+        Self { lifetime, source, initial_age: initial_age(headers, requested, received), received }
     }
 
     /// `current_age` (section 4.2.3).
@@ -90,7 +88,7 @@ fn lifetime(
         return (delta.get(), Source::MaxAge);
     }
     let date = date(headers, received);
-    if headers.contains_key(EXPIRES) {
+    if !directives.is_targeted && headers.contains_key(EXPIRES) {
         // One that cannot be read, or more than one, is in the past (section 5.3).
         let expires = only(headers, &EXPIRES).and_then(http_date).unwrap_or(SystemTime::UNIX_EPOCH);
         return (expires.duration_since(date).unwrap_or_default(), Source::Expires);
@@ -115,13 +113,13 @@ pub fn is_heuristically_cacheable(status: StatusCode) -> bool {
 fn initial_age(headers: &HeaderMap, requested: SystemTime, received: SystemTime) -> Duration {
     let apparent = received.duration_since(date(headers, received)).unwrap_or_default();
     let delay = received.duration_since(requested).unwrap_or_default();
-    let told = headers.get(AGE).map_or(Duration::ZERO, |age| Delta::parse(age.as_bytes().trim_ascii()).get());
-    apparent.max(told + delay)
+    apparent.max(told_age(headers) + delay)
 }
 
-fn has_sound_age(headers: &HeaderMap) -> bool {
-    !headers.contains_key(AGE)
-        || only(headers, &AGE).is_some_and(|age| Delta::parse(age.as_bytes().trim_ascii()) != Delta::Invalid)
+/// Of a list the first member counts; one that is not a number is as if it were not there (section 5.1).
+fn told_age(headers: &HeaderMap) -> Duration {
+    let first = headers.get(AGE).and_then(|age| age.as_bytes().split(|byte| *byte == b',').next());
+    first.map_or(Duration::ZERO, |age| Delta::parse(age.trim_ascii()).get())
 }
 
 /// `Date`, or the time of arrival where there is none that can be read (RFC 9110, section 6.6.1).
@@ -138,6 +136,5 @@ fn only<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a Heade
 
 /// An HTTP-date in any of its three forms (RFC 9110, section 5.6.7).
 pub fn http_date(value: &HeaderValue) -> Option<SystemTime> {
-    let text = value.to_str().ok()?;
-    httpdate::parse_http_date(text).ok()
+    date::parse(value.as_bytes(), SystemTime::now())
 }

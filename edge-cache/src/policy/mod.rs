@@ -1,6 +1,6 @@
 //! What HTTP caching says, as pure functions: values and `now` in, a decision with its reason out.
 //!
-//! 1. [`cache_control`]: the directives as they were written.
+//! 1. [`cache_control`]: the directives as they were written; [`targeted`]: those for caches like this one.
 //! 2. [`freshness`]: how long a response is fresh and how old it is now (RFC 9111, section 4.2).
 //! 3. [`storable`]: whether a response may be stored, and why not (section 3).
 //! 4. [`reuse`]: what may be done with a stored response for a request (section 4).
@@ -10,9 +10,11 @@
 
 pub mod cache_control;
 pub mod coding;
+pub mod date;
 pub mod freshness;
 pub mod reuse;
 pub mod storable;
+pub mod targeted;
 pub mod update;
 pub mod vary;
 

@@ -112,7 +112,7 @@ pub fn storable(
     let explicit = directives.public
         || directives.max_age.is_some()
         || directives.s_maxage.is_some()
-        || response.contains_key(EXPIRES);
+        || !directives.is_targeted && response.contains_key(EXPIRES);
     if !explicit && !is_heuristically_cacheable(status) {
         return Err(NotStored::Useless);
     }

@@ -86,8 +86,7 @@ fn lifetimes() {
         (403, modified.clone(), 0, Source::None),
         (599, format!("{modified}\ncache-control: public"), 100, Source::Heuristic),
         (200, "x: y".into(), 0, Source::None),
-        (200, "cache-control: max-age=9\nage: x".into(), 0, Source::MaxAge),
-        (200, "cache-control: max-age=9\nage: 1\nage: 1".into(), 0, Source::MaxAge),
+        (200, "cache-control: max-age=9\nage: x".into(), 9, Source::MaxAge),
     ];
     for (status, text, lifetime, source) in cases {
         let headers = headers(&text);
@@ -110,6 +109,14 @@ fn ages() {
         (text("age: 50", 60), 100, 100, 50),
         (text("age: 0", 160), 100, 100, 0),
         (headers("age: 7"), 100, 100, 7),
+        (text("age: 30, 0", 100), 100, 100, 30),
+        (text("age: 30\nage: 0", 100), 100, 100, 30),
+        (text("age: 0,30", 100), 100, 100, 0),
+        (text("age: 0\nage: 30", 100), 100, 100, 0),
+        (text("age: -30", 100), 100, 100, 0),
+        (text("age: 30.0", 100), 100, 100, 0),
+        (text("age: x, 30", 60), 100, 100, 40),
+        (text("age: 99999999999999999999", 100), 100, 100, 2_147_483_648),
     ];
     for (headers, requested, received, expected) in cases {
         let directives = CacheControl::default();
