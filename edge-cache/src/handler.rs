@@ -14,7 +14,7 @@ use common::http::access_log::Entry;
 use common::http::forwarded::Scheme;
 use common::listener::Peer;
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -24,6 +24,7 @@ use crate::fetch::lead::Led;
 use crate::fetch::origin::RequestBody;
 use crate::fetch::pass::{is_server_error, pass};
 use crate::fetch::{FetchError, Outcome, Seat, lead};
+use crate::interim::Channel;
 use crate::invalidate::{self, Command, command};
 use crate::policy::cache_control::CacheControl;
 use crate::policy::reuse::{self, Failure, Reuse, Why};
@@ -41,22 +42,27 @@ pub async fn handle(
     cache: Arc<Cache>,
     peer: Peer,
     scheme: Scheme,
+    interim: Arc<Channel>,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
+    // A client of HTTP/1.0 takes an interim response for the answer (RFC 9110, section 15.2).
+    let hints = (head.version >= Version::HTTP_11).then_some(&interim);
     let entry = cache
         .access_log
         .is_enabled()
         .then(|| Entry::of_request(peer.ip(), &head.method, &head.uri, head.version, &head.headers));
+    let mut key = None;
     let (answer, client) = match normalise(head, &peer, scheme, &cache.config.trusted_proxies) {
         Ok(request) => {
             let client = request.client.ip;
-            (answer(&cache, request, body).await, client)
+            key = cache.config.http.cache_status_key.then(|| request.key.clone());
+            (interim.attended(answer(&cache, request, hints, body)).await, client)
         }
-        Err(refusal) => ((error::refused(refusal), CacheStatus::new(Verdict::Error)), peer.ip()),
+        Err(refusal) => ((error::refused(refusal), CacheStatus::error("refused", None)), peer.ip()),
     };
     let (mut response, status) = answer;
-    status.add_to(response.headers_mut());
+    status.add_to(response.headers_mut(), &cache.config.http.cache_status_name, key.as_ref());
     cache.metrics.request(status.verdict);
     let response = response.map(|body| body.counted(&cache.metrics.bytes_sent));
     let Some(mut entry) = entry else { return response };
@@ -67,16 +73,23 @@ pub async fn handle(
     response.map(|body| body.recorded(record))
 }
 
-async fn answer(cache: &Arc<Cache>, mut request: Normalised, body: Incoming) -> Answer {
+async fn answer(
+    cache: &Arc<Cache>,
+    mut request: Normalised,
+    hints: Option<&Arc<Channel>>,
+    body: Incoming,
+) -> Answer {
     if command::is_command(&request.head.method) {
         return purge(cache, &request).await;
     }
     if let Admission::Pass(reason) = admit(&mut request.head, !body.is_end_stream(), cache.config.preset) {
+        let _hints = hints.map(|hints| hints.open(&mut request.head.extensions));
         return pass(cache, &request, RequestBody::of(body), Verdict::Pass(reason))
             .await
-            .unwrap_or_else(|error| (error::failed(&error), CacheStatus::new(Verdict::Error)));
+            .unwrap_or_else(|error| unanswered(&error, reason.forward()));
     }
     let wishes = CacheControl::of(&request.head.headers);
+    let mut open = None;
     for _ in 0..MAX_FOLLOWED {
         let now = SystemTime::now();
         let found = cache.store.lookup(&request.key, &request.head.headers);
@@ -98,16 +111,17 @@ async fn answer(cache: &Arc<Cache>, mut request: Normalised, body: Incoming) -> 
             },
         };
         if wishes.only_if_cached {
-            return (error::only_if_cached(), CacheStatus::new(Verdict::Error));
+            return (error::only_if_cached(), CacheStatus::error("only-if-cached", None));
         }
         let verdict = Verdict::Miss(forward);
+        open = open.or_else(|| hints.map(|hints| hints.open(&mut request.head.extensions)));
         // Whoever finds nobody at it still leads, so that a response that has become cacheable is stored.
         let selection = found.selection(&request.head.headers);
         let uncacheable = cache.store.is_uncacheable(&request.key, &selection)
             || forward == Forward::VaryMiss && cache.store.is_exploded(&request.key);
         let unacceptable = matches!(found, Lookup::Unacceptable(_));
         if wishes.no_store || unacceptable || uncacheable && wants_less(&request) {
-            return alone(cache, &request, stored, &wishes, verdict).await;
+            return alone(cache, &request, stored, &wishes, forward).await;
         }
         let outcome = match cache.flights.join(&request.key, selection, &cache.epochs) {
             Seat::Leader(seat) => match lead::lead(cache, seat, &request, stored.cloned()).await {
@@ -116,36 +130,38 @@ async fn answer(cache: &Arc<Cache>, mut request: Normalised, body: Incoming) -> 
                 Ok(Led::NotStored(head, _, why))
                     if head.status == StatusCode::OK && is_ranged(&request) || why == NotStored::Coding =>
                 {
-                    return alone(cache, &request, stored, &wishes, verdict).await;
+                    return alone(cache, &request, stored, &wishes, forward).await;
                 }
                 Ok(led) => return led.into_answer(&request.head, verdict),
-                Err(error) => return failed(cache, &request, stored, &wishes, &error),
+                Err(error) => return failed(cache, &request, stored, &wishes, &error, forward),
             },
             Seat::Follower(_) if uncacheable => {
-                return alone(cache, &request, stored, &wishes, verdict).await;
+                return alone(cache, &request, stored, &wishes, forward).await;
             }
             Seat::Follower(follow) => follow.outcome().await,
         };
         match outcome {
             // The leader had the right to a stale response; without it, the origin's own error is due.
             Some(Outcome::Failed(FetchError::ServerError(_))) => {
-                return alone(cache, &request, stored, &wishes, verdict).await;
+                return alone(cache, &request, stored, &wishes, forward).await;
+            }
+            Some(Outcome::Failed(error)) => {
+                return failed(cache, &request, stored, &wishes, &error, forward);
             }
             // Invalidated meanwhile: what is fetched from here on is not.
             Some(outcome) if outcome.is_outdated(&cache.epochs) => {}
-            Some(Outcome::Failed(error)) => return failed(cache, &request, stored, &wishes, &error),
             Some(outcome) => {
                 if let Some(answer) = outcome.into_answer(&request.head, verdict, &cache.epochs) {
                     cache.metrics.collapsed.inc();
                     return answer;
                 }
-                return alone(cache, &request, stored, &wishes, verdict).await;
+                return alone(cache, &request, stored, &wishes, forward).await;
             }
             // The leader went without a word: look again.
             None => {}
         }
     }
-    alone(cache, &request, None, &wishes, Verdict::Miss(Forward::UriMiss)).await
+    alone(cache, &request, None, &wishes, Forward::UriMiss).await
 }
 
 /// PURGE and BAN, from those who may. Some purgers take any answer for success, so a refusal is logged.
@@ -183,12 +199,13 @@ async fn alone(
     request: &Normalised,
     stored: Option<&Arc<Stored>>,
     wishes: &CacheControl,
-    verdict: Verdict,
+    forward: Forward,
 ) -> Answer {
+    let verdict = Verdict::Miss(forward);
     match pass(cache, request, RequestBody::empty(), verdict).await {
         Ok((response, _)) if is_server_error(response.status()) && stored.is_some() => {
             let error = FetchError::ServerError(response.status());
-            let (fallback, status) = failed(cache, request, stored, wishes, &error);
+            let (fallback, status) = failed(cache, request, stored, wishes, &error, forward);
             if status.verdict == Verdict::Error {
                 (response, CacheStatus::new(verdict))
             } else {
@@ -196,7 +213,7 @@ async fn alone(
             }
         }
         Ok(answer) => answer,
-        Err(error) => failed(cache, request, stored, wishes, &error),
+        Err(error) => failed(cache, request, stored, wishes, &error, forward),
     }
 }
 
@@ -207,6 +224,7 @@ fn failed(
     stored: Option<&Arc<Stored>>,
     wishes: &CacheControl,
     error: &FetchError,
+    forward: Forward,
 ) -> Answer {
     let now = SystemTime::now();
     let failure = match error {
@@ -218,5 +236,10 @@ fn failed(
     {
         return from_store(&request.head, stored, Verdict::Stale(StaleReason::OriginFailed), now);
     }
-    (error::failed(error), CacheStatus::new(Verdict::Error))
+    unanswered(error, forward)
+}
+
+/// No response from the origin, which was asked for this reason.
+fn unanswered(error: &FetchError, forward: Forward) -> Answer {
+    (error::failed(error), CacheStatus::error(error::reason(error), Some(forward)))
 }

@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::fetch::fill::Budget;
 use crate::fetch::{Flights, Origin};
 use crate::handler::handle;
+use crate::interim::{Channel, InterimStream};
 use crate::invalidate::{Epochs, TagIndex};
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -111,11 +112,15 @@ async fn connection(cache: Arc<Cache>, accepted: Accepted) {
     };
     cache.metrics.connections.inc();
     let open = Open(Arc::clone(&cache));
+    let interim = Arc::new(Channel::default());
+    let stream = InterimStream::new(WriteDeadline::new(stream, SEND_TIMEOUT), Arc::clone(&interim));
     let service = service_fn({
         let cache = Arc::clone(&cache);
         move |request| {
-            let cache = Arc::clone(&cache);
-            async move { Ok::<_, std::convert::Infallible>(handle(cache, peer, Scheme::Http, request).await) }
+            let (cache, interim) = (Arc::clone(&cache), Arc::clone(&interim));
+            async move {
+                Ok::<_, std::convert::Infallible>(handle(cache, peer, Scheme::Http, interim, request).await)
+            }
         }
     });
     let serving = http1::Builder::new()
@@ -124,7 +129,7 @@ async fn connection(cache: Arc<Cache>, accepted: Accepted) {
         .max_headers(MAX_HEADERS)
         .max_buf_size(cache.config.limits.head_bytes)
         // Not `pipeline_flush`: with it hyper buffers a body without bound for a client that does not read.
-        .serve_connection(TokioIo::new(WriteDeadline::new(stream, SEND_TIMEOUT)), service);
+        .serve_connection(TokioIo::new(stream), service);
     let mut serving = std::pin::pin!(serving);
     let served = tokio::select! {
         biased;

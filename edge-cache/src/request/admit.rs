@@ -3,6 +3,7 @@ use http::{Method, request};
 
 use super::Preset;
 use super::preset::Cookies;
+use crate::respond::Forward;
 
 /// What may be done with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,14 @@ impl PassReason {
             Self::SessionCookie => "session-cookie",
             Self::Precondition => "precondition",
             Self::Body => "body",
+        }
+    }
+
+    /// What Cache-Status says of it.
+    pub const fn forward(self) -> Forward {
+        match self {
+            Self::Method => Forward::Method,
+            Self::SessionCookie | Self::Precondition | Self::Body => Forward::Bypass,
         }
     }
 }
