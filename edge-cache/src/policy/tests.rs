@@ -248,13 +248,20 @@ fn selecting_fields() {
         ("accept-language: de, en\nx-a: 2", true),
         ("accept-language: de,en", true),
         ("accept-language: de\naccept-language: en", true),
-        ("accept-language: en, de", false),
+        ("accept-language: EN, de", true),
+        ("accept-language: en, de;q=0.9", false),
         ("accept-language: de, en\nx-b:", false),
         ("", false),
     ];
     for (request, expected) in cases {
         assert_eq!(selector.as_ref().matches(&headers(request)), expected, "{request:?}");
     }
+    let wants = |request: &str, language: &str| {
+        selector.as_ref().matches_language(&headers(request), language.as_bytes())
+    };
+    assert!(wants("accept-language: fr;q=0.5, de", "de"));
+    assert!(!wants("accept-language: fr;q=0.5, de", "fr"));
+    assert!(!wants("accept-language: fr;q=0.5, de\nx-b: 1", "de"), "another field that it varies on");
     assert!(vary::is_star(&headers("vary: a, *")) && !vary::is_star(&headers("vary: a*")));
 }
 

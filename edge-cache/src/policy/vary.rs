@@ -1,8 +1,9 @@
 //! The request fields that select a response (RFC 9111, section 4.1).
 
-use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, VARY};
+use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, HeaderMap, HeaderName, VARY};
 
 use super::coding::Accepted;
+use super::language;
 
 /// A stored response's `Vary`, with the values that selected it, packed: for each name its length (u16) and bytes,
 /// then 0 where the request had no such field, or 1 and the normalised value with its length (u32) before it.
@@ -63,18 +64,14 @@ impl<'a> SelectorRef<'a> {
 
     /// Whether `request` would have selected the same response.
     pub fn matches(self, request: &HeaderMap) -> bool {
-        self.iter().all(|(name, stored)| match stored {
-            None => !request.contains_key(name),
-            Some(mut left) => {
-                let same = |part: &[u8]| match left.strip_prefix(part) {
-                    Some(rest) => {
-                        left = rest;
-                        true
-                    }
-                    None => false,
-                };
-                request.contains_key(name) && normalised(request, name, same) && left.is_empty()
-            }
+        self.iter().all(|(name, stored)| is_same(request, name, stored))
+    }
+
+    /// The same, but for another Accept-Language that wants `language`, the response's own, before all others.
+    pub fn matches_language(self, request: &HeaderMap, language: &[u8]) -> bool {
+        self.iter().all(|(name, stored)| {
+            is_same(request, name, stored)
+                || name == ACCEPT_LANGUAGE.as_str() && language::is_first_choice(request, language)
         })
     }
 
@@ -108,6 +105,19 @@ impl<'a> SelectorRef<'a> {
     }
 }
 
+/// Whether the request has `stored` in the field, in whatever form.
+fn is_same(request: &HeaderMap, name: &str, stored: Option<&[u8]>) -> bool {
+    let Some(mut left) = stored else { return !request.contains_key(name) };
+    let same = |part: &[u8]| match left.strip_prefix(part) {
+        Some(rest) => {
+            left = rest;
+            true
+        }
+        None => false,
+    };
+    request.contains_key(name) && normalised(request, name, same) && left.is_empty()
+}
+
 /// Whether `*` stands anywhere in the list: then no request ever matches.
 pub fn is_star(response: &HeaderMap) -> bool {
     elements(response).any(|element| element == b"*")
@@ -134,11 +144,16 @@ fn elements(response: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 /// Gives the field's normalised value to `take`, part by part, until that says no; whether it never did.
 ///
 /// Lines are joined and white space around list elements is removed. Accept-Encoding is brought to the codings
-/// that a response may have, since no two browsers write it alike. Not there at all is another value than there
+/// that a response may have, since no two browsers write it alike, and Accept-Language to an order. Not there at all is another value than there
 /// and empty, which the caller looks at.
 fn normalised(request: &HeaderMap, name: &str, mut take: impl FnMut(&[u8]) -> bool) -> bool {
     if name == ACCEPT_ENCODING.as_str() {
         return Accepted::of(request).names().all(|name| take(name) && take(b","));
+    }
+    if name == ACCEPT_LANGUAGE.as_str()
+        && let Some(canonical) = language::canonical(request)
+    {
+        return take(&canonical);
     }
     let lines = request.get_all(name).iter();
     let mut elements = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));

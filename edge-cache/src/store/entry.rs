@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, VARY,
+    ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, HeaderMap,
+    HeaderName, HeaderValue, VARY,
 };
 
 use super::fields::{self, Fields};
@@ -262,6 +263,15 @@ impl Stored {
     /// Whether the response may answer `request`, as far as fields that select it go.
     pub fn is_selected_by(&self, request: &HeaderMap) -> bool {
         self.selector().matches(request) && self.form(request).is_some()
+    }
+
+    /// Whether `request` selects it by asking for its language before all others.
+    pub fn is_first_choice_of(&self, request: &HeaderMap) -> bool {
+        let mut languages = self.fields().get_all(&CONTENT_LANGUAGE);
+        let (Some(language), None) = (languages.next(), languages.next()) else { return false };
+        request.contains_key(ACCEPT_LANGUAGE)
+            && self.selector().matches_language(request, language)
+            && self.form(request).is_some()
     }
 
     /// The form that `request` gets.

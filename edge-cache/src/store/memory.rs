@@ -121,6 +121,10 @@ impl Store {
             }
             unacceptable = Some(stored);
         }
+        // Only when there is none that was chosen for the very same fields.
+        if let Some(stored) = resource.live().find(|stored| stored.is_first_choice_of(request)) {
+            return Lookup::Found(Arc::clone(stored));
+        }
         match (unacceptable, resource.live().next()) {
             (Some(stored), _) => Lookup::Unacceptable(stored.selector().to_owned()),
             (None, Some(newest)) => Lookup::VaryMiss(newest.selector().to_owned()),
