@@ -16,7 +16,7 @@ use super::FetchError;
 use super::fill::{Fill, Reader};
 use crate::invalidate::{Epoch, Epochs, Subject, Tags};
 use crate::key::CacheKey;
-use crate::policy::vary::Selector;
+use crate::policy::vary::{Selector, SelectorRef};
 use crate::respond::{Answer, Verdict, from_fill, from_store};
 use crate::store::{Head, Stored};
 
@@ -130,15 +130,18 @@ impl Flights {
         if let Some(flight) = flights.iter().find(|flight| flight.selection == selection) {
             return Seat::Follower(Follow(flight.outcome.subscribe()));
         }
-        let flight = Arc::new(Flight {
-            key: key.clone(),
-            selection,
-            outcome: watch::Sender::new(None),
-            began: epochs.begin(),
-            invalidated: AtomicBool::new(false),
-        });
+        let flight = Arc::new(Flight::new(key, selection, epochs));
         flights.push(Arc::clone(&flight));
         Seat::Leader(Lead { flights: Arc::clone(self), flight })
+    }
+
+    /// A flight that nobody joins: to be told when `key` is invalidated.
+    pub fn apart(self: &Arc<Self>, key: &CacheKey, epochs: &Epochs) -> Lead {
+        // No request has this selection.
+        let selection = SelectorRef::of_bytes(b"\xff").to_owned();
+        let flight = Arc::new(Flight::new(key, selection, epochs));
+        self.lock().entry(key.clone()).or_default().push(Arc::clone(&flight));
+        Lead { flights: Arc::clone(self), flight }
     }
 
     /// What is being fetched under `key` must not be stored, nor joined by later requests.
@@ -162,6 +165,16 @@ impl Flights {
 }
 
 impl Flight {
+    fn new(key: &CacheKey, selection: Selector, epochs: &Epochs) -> Self {
+        Self {
+            key: key.clone(),
+            selection,
+            outcome: watch::Sender::new(None),
+            began: epochs.begin(),
+            invalidated: AtomicBool::new(false),
+        }
+    }
+
     fn is_outdated(&self, epochs: &Epochs) -> bool {
         match &*self.outcome.borrow() {
             Some(outcome) => outcome.is_outdated(epochs),
@@ -269,6 +282,19 @@ mod tests {
         drop(first);
         assert!(follower.outcome().await.is_none());
         lead(&flights, &key);
+    }
+
+    #[tokio::test]
+    async fn a_flight_apart_is_joined_by_nobody_and_learns_of_invalidations() {
+        let flights = Arc::new(Flights::default());
+        let key = CacheKey::new(Scheme::Http, "a", "/");
+        let (first, second) =
+            (flights.apart(&key, &Epochs::default()), flights.apart(&key, &Epochs::default()));
+        drop(lead(&flights, &key));
+        flights.invalidate(&key);
+        assert!(first.is_invalidated() && second.is_invalidated());
+        drop((first, second));
+        assert!(flights.is_empty());
     }
 
     #[tokio::test]

@@ -94,6 +94,22 @@ pub async fn lead(
     told.await.unwrap_or_else(|_| Err(FetchError::Broken("the service is ending".into())))
 }
 
+/// Takes the response to a POST as the answer to later GETs (RFC 9110, section 9.3.3). `request` is what such a GET
+/// would be, `lead` that of a flight that nobody joins.
+pub async fn adopt(
+    cache: &Arc<Cache>,
+    lead: Lead,
+    request: request::Parts,
+    began: Epoch,
+    times: Times,
+    (head, body): (response::Parts, OriginBody),
+) -> Result<Led, FetchError> {
+    let (leader, told) = oneshot::channel();
+    let fetch = Fetch { cache: Arc::clone(cache), lead, request, stored: None, began };
+    cache.shutdown.spawn(fetch.take(head, body, times, Some(leader)));
+    told.await.unwrap_or_else(|_| Err(FetchError::Broken("the service is ending".into())))
+}
+
 /// Brings a stale response up to date while it is being served, unless somebody does so already.
 pub fn refresh(cache: &Arc<Cache>, request: &Normalised, found: &Lookup, stored: &Arc<Stored>) {
     let selection = found.selection(&request.head.headers);
@@ -162,6 +178,11 @@ impl Fetch {
             tell(leader, Err(error));
             return;
         }
+        self.take(head, body, times, leader).await;
+    }
+
+    /// Stores a response, or gives it to the leader alone.
+    async fn take(self, head: response::Parts, body: OriginBody, times: Times, leader: Leader) {
         let directives = self.directives(&head.headers);
         let freshness =
             Freshness::of(head.status, &head.headers, &directives, times.requested, times.received);
@@ -419,9 +440,9 @@ fn take_withheld(headers: &mut HeaderMap, directives: &CacheControl) -> HeaderMa
 
 /// When the origin was asked and when it answered.
 #[derive(Debug, Clone, Copy)]
-struct Times {
-    requested: SystemTime,
-    received: SystemTime,
+pub struct Times {
+    pub requested: SystemTime,
+    pub received: SystemTime,
 }
 
 /// Reads the body to its end, or as long as somebody wants it.

@@ -5,15 +5,20 @@ use std::time::{Instant, SystemTime};
 
 use common::http::hop_by_hop;
 use common::http::request_id::X_REQUEST_ID;
-use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, DATE, HeaderValue, LOCATION, TRANSFER_ENCODING, VIA};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, DATE, EXPIRES, HeaderName, HeaderValue, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LOCATION, RANGE, TRANSFER_ENCODING, VIA,
+};
 use http::{Method, Response, StatusCode, Version, request, response};
 
+use super::lead::{self, Times};
 use super::origin::{OriginBody, RequestBody};
 use crate::cache::Cache;
 use crate::error;
 use crate::fetch::FetchError;
-use crate::request::Normalised;
+use crate::policy::targeted;
 use crate::request::normalise::OUR_VIA;
+use crate::request::{Admission, Normalised, admit};
 use crate::respond::{Answer, Body, CacheStatus, Verdict, tags};
 
 /// Sends the request as the client made it. A successful unsafe one invalidates what it may have changed.
@@ -28,15 +33,62 @@ pub async fn pass(
         // hyper would send a GET's body of unknown length as none at all.
         head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
+    let unsafe_method = !is_safe(&request.head.method);
+    // Whatever is invalidated from here on may be what the answer is made of.
+    let (began, watch) =
+        (cache.epochs.begin(), unsafe_method.then(|| cache.flights.apart(&request.key, &cache.epochs)));
+    let requested = SystemTime::now();
     let (mut head, body) = send(cache, head, body).await?;
-    if !is_safe(&request.head.method) && (head.status.is_success() || head.status.is_redirection()) {
+    let times = Times { requested, received: SystemTime::now() };
+    let outdated = watch.is_some_and(|watch| watch.is_invalidated());
+    if unsafe_method && (head.status.is_success() || head.status.is_redirection()) {
         invalidate(cache, request, &head);
+    }
+    if !outdated && let Some(get) = as_get(cache, request, &head) {
+        let flight = cache.flights.apart(&request.key, &cache.epochs);
+        let answer = lead::adopt(cache, flight, get.clone(), began, times, (head, body)).await?;
+        return Ok(answer.into_answer(&get, verdict));
     }
     tags::strip(&mut head.headers);
     let mut status = CacheStatus::new(verdict);
     status.fwd_status = Some(head.status);
     Ok((Response::from_parts(head, Body::passed(body)), status))
 }
+
+/// The GET that a POST's response may answer later: it says for how long, and that it is what its own target has
+/// (RFC 9110, section 9.3.3), and such a GET would be looked up.
+fn as_get(cache: &Cache, request: &Normalised, response: &response::Parts) -> Option<request::Parts> {
+    if request.head.method != Method::POST || response.status != StatusCode::OK {
+        return None;
+    }
+    let location = response.headers.get(CONTENT_LOCATION)?.to_str().ok()?;
+    if request.key.join_same_origin(location).as_ref() != Some(&request.key) {
+        return None;
+    }
+    let directives = targeted::directives(&response.headers, &cache.config.http.targets);
+    let is_explicit = directives.s_maxage.is_some()
+        || directives.max_age.is_some()
+        || !directives.is_targeted && response.headers.contains_key(EXPIRES);
+    let mut get = request.head.clone();
+    get.method = Method::GET;
+    for name in OF_THE_POST {
+        get.headers.remove(name);
+    }
+    let is_looked_up = admit(&mut get, false, cache.config.preset) == Admission::Lookup;
+    (is_explicit && is_looked_up).then_some(get)
+}
+
+/// What was meant for the POST alone.
+const OF_THE_POST: [HeaderName; 8] = [
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    IF_NONE_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_MATCH,
+    IF_UNMODIFIED_SINCE,
+    IF_RANGE,
+    RANGE,
+];
 
 /// Sends a request and brings the response's head to the form that is stored and passed on.
 pub async fn send(

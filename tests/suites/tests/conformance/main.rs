@@ -61,5 +61,16 @@ fn the_behaviour_table_is_current() {
     let expected = Expectations::read_file(&root().join("tests/suites/conformance/repository.toml"));
     let table = behaviour::committed();
     assert_eq!(behaviour::answers(&table), expected.check);
-    assert!(expected.failures.values().chain(Expectations::read_file(&root().join("tests/suites/conformance/package.toml")).failures.values()).all(|reason| reason.len() > 10), "each failure has its reason");
+    assert!(
+        expected
+            .failures
+            .values()
+            .chain(
+                Expectations::read_file(&root().join("tests/suites/conformance/package.toml"))
+                    .failures
+                    .values()
+            )
+            .all(|reason| reason.len() > 10),
+        "each failure has its reason"
+    );
 }
