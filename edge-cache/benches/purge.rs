@@ -148,7 +148,7 @@ impl World {
         });
         let Some(taken) = taken.filter(|taken| !taken.gone.is_empty()) else { return };
         measured("memory given back behind the answer", || {
-            self.view().give_back(&taken);
+            taken.gone.iter().for_each(|key| self.store.remove_gone(key));
             taken.gone.len()
         });
         measured("lists tidied", || self.tags.tidy().links);
@@ -204,10 +204,10 @@ fn tag_scope(tags: &[&str]) -> Scope {
     Scope::Tags(tags.iter().map(|tag| (*tag).into()).collect())
 }
 
-/// Nanoseconds that this thread has run, as the scheduler counts them.
+/// How long this thread has run.
 fn thread_cpu() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    Duration::from_nanos(text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or_default())
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap(), u32::try_from(time.tv_nsec).unwrap())
 }
 
 fn resident() -> u64 {

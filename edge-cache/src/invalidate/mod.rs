@@ -17,7 +17,7 @@ mod metrics;
 mod tests;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot;
 
@@ -35,6 +35,11 @@ use crate::store::{Store, Stored};
 
 /// Links up to which a purge is carried out where it was asked for: some hundred microseconds.
 const FEW: usize = 1024;
+
+/// Keys removed at once: about a millisecond.
+const PIECE: usize = 256;
+/// And how long nothing is removed then.
+const REST: Duration = Duration::from_millis(4);
 
 /// The service is ending, and did not get to it.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -61,27 +66,50 @@ pub struct Taken {
 
 /// Invalidates and says how many responses that were. Goes on when its future is dropped.
 pub async fn carry_out(cache: &Arc<Cache>, command: Command) -> Result<usize, Ending> {
-    let view = cache.view();
-    let count = if view.is_little(&command.scope) {
-        let taken = view.mark(&command, SystemTime::now());
-        view.give_back(&taken);
-        told(cache, &command, taken.count)
-    } else {
-        let (tell, told_count) = oneshot::channel();
-        let cache = Arc::clone(cache);
+    if cache.view().is_little(&command.scope) {
+        let taken = cache.view().mark(&command, SystemTime::now());
+        let count = done(cache, &command, taken.count);
+        give_back(cache, taken.gone);
+        return Ok(count);
+    }
+    let (tell, told) = oneshot::channel();
+    let task = Arc::clone(cache);
+    cache.shutdown.spawn(async move {
+        let cache = task;
+        let marking = Arc::clone(&cache);
         // Off the async threads: hits are answered there.
-        tokio::task::spawn_blocking(move || {
-            let taken = cache.view().mark(&command, SystemTime::now());
-            // Who asked may have gone.
-            let _ = tell.send(told(&cache, &command, taken.count));
-            cache.view().give_back(&taken);
+        let marked = tokio::task::spawn_blocking(move || {
+            let taken = marking.view().mark(&command, SystemTime::now());
+            (command, taken)
         });
-        told_count.await.map_err(|_| Ending)?
-    };
-    Ok(count)
+        let Ok((command, taken)) = marked.await else { return };
+        // Who asked may have gone.
+        let _ = tell.send(done(&cache, &command, taken.count));
+        give_back(&cache, taken.gone);
+    });
+    told.await.map_err(|_| Ending)
 }
 
-fn told(cache: &Cache, command: &Command, count: usize) -> usize {
+/// Removes what is gone from the store: little at once, more in pieces with rests in between, so that it is no
+/// burst that hits have to share the processor with.
+fn give_back(cache: &Arc<Cache>, mut gone: Vec<CacheKey>) {
+    if gone.len() <= PIECE {
+        return gone.iter().for_each(|key| cache.store.remove_gone(key));
+    }
+    let task = Arc::clone(cache);
+    cache.shutdown.spawn_until_drain(async move {
+        while !gone.is_empty() {
+            let piece = gone.split_off(gone.len().saturating_sub(PIECE));
+            let cache = Arc::clone(&task);
+            let work = move || piece.iter().for_each(|key| cache.store.remove_gone(key));
+            // It only comes to nothing when the runtime ends.
+            let _ = tokio::task::spawn_blocking(work).await;
+            tokio::time::sleep(REST).await;
+        }
+    });
+}
+
+fn done(cache: &Cache, command: &Command, count: usize) -> usize {
     cache.metrics.purges.carried_out(command, count);
     if count == 0 {
         // Purgers name much that is not stored.
@@ -146,13 +174,6 @@ impl View<'_> {
         }
         taken.work = work;
         taken
-    }
-
-    /// Removes what is gone from the store.
-    pub fn give_back(&self, taken: &Taken) {
-        for key in &taken.gone {
-            self.store.remove_gone(key);
-        }
     }
 
     /// Stores a response that was asked for at `began`; whether nothing that covers it was invalidated since.

@@ -9,7 +9,7 @@ use super::*;
 use crate::fetch::Seat;
 use crate::fetch::flights::Lead;
 use crate::invalidate::expression::Expression;
-use crate::invalidate::{Command, Mode, Taken};
+use crate::invalidate::{Command, Mode};
 use crate::policy::vary::Selector;
 use crate::store::Lookup;
 
@@ -168,7 +168,7 @@ fn run(ops: &[Op]) -> Result<(), TestCaseError> {
     let parts = Parts::new();
     let mut model = Model::new();
     let mut begun: Vec<Begun> = Vec::new();
-    let mut gone: Vec<Taken> = Vec::new();
+    let mut gone: Vec<CacheKey> = Vec::new();
     for (step, op) in ops.iter().enumerate() {
         match op {
             Op::Begin(page) => {
@@ -212,9 +212,9 @@ fn run(ops: &[Op]) -> Result<(), TestCaseError> {
                     *is_soft
                 });
                 prop_assert_eq!(taken.count, count, "{:?}", what);
-                gone.push(taken);
+                gone.extend(taken.gone);
             }
-            Op::GiveBack => gone.drain(..).for_each(|taken| parts.view().give_back(&taken)),
+            Op::GiveBack => gone.drain(..).for_each(|key| parts.store.remove_gone(&key)),
         }
         check(&parts, &model)?;
     }

@@ -50,7 +50,7 @@ impl World {
                 assert!(version >= least, "{} has version {version} after {least}", self.keys[*url]);
             }
         }
-        self.parts.view().give_back(&taken);
+        taken.gone.iter().for_each(|key| self.parts.store.remove_gone(key));
     }
 
     fn purger(&self, seed: usize) {
