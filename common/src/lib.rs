@@ -8,5 +8,6 @@ pub mod http;
 pub mod limits;
 pub mod listener;
 pub mod net;
+pub mod rules;
 pub mod shutdown;
 pub mod telemetry;

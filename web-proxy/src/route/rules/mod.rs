@@ -5,10 +5,10 @@
 //! 3. [`Rules::first`] gives the first rule that fits a [`Subject`]; its [`Action`] decides. No rule: the
 //!    request goes its ordinary way.
 
-mod pattern;
 mod presets;
 
-pub use pattern::{Pattern, PatternError};
+use common::rules::Pattern;
+pub use common::rules::PatternError;
 pub use presets::{Preset, Profile};
 
 /// A rule as it is written.
