@@ -17,6 +17,8 @@ pub enum ConfigError {
     BadValue { place: String, key: String, value: String, message: String },
     #[error("both {variable} and {variable}_FILE are set: keep one")]
     Ambiguous { variable: String },
+    #[error(transparent)]
+    Rule(#[from] crate::rules::RuleError),
     /// A value that parses but cannot work with the others.
     #[error("{0}")]
     Conflict(String),

@@ -207,12 +207,7 @@ fn explain(error: &clap::Error) -> String {
 fn unknown_key(plain: &Command, path: &Path, entry: &file::Entry) -> ConfigError {
     let keys: Vec<String> =
         plain.get_arguments().filter(|arg| is_option(arg) && arg.get_id() != "config").map(key_of).collect();
-    let suggestion = keys
-        .iter()
-        .map(|key| (distance(key, &entry.key), key))
-        .min()
-        .filter(|(distance, _)| *distance <= 3)
-        .map(|(_, key)| key.clone());
+    let suggestion = closest(&entry.key, keys.iter().map(String::as_str)).map(str::to_owned);
     ConfigError::UnknownKey {
         path: path.to_owned(),
         line: entry.line,
@@ -220,6 +215,12 @@ fn unknown_key(plain: &Command, path: &Path, entry: &file::Entry) -> ConfigError
         suggestion,
         known: keys.join(", "),
     }
+}
+
+/// What was probably meant by `key`.
+pub(crate) fn closest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let nearest = known.map(|known| (distance(known, key), known)).min();
+    nearest.filter(|(distance, _)| *distance <= 3).map(|(_, known)| known)
 }
 
 /// Levenshtein's edit distance, for "did you mean".

@@ -14,6 +14,8 @@ mod options;
 mod units;
 
 pub use error::ConfigError;
+pub(crate) use file::line_of;
+pub(crate) use load::closest;
 pub use load::{Loaded, load};
 pub use options::{AccessLogOptions, ListenOptions, LogOptions, ShutdownOptions, Verb};
 pub use units::{ByteSize, HumanDuration, UnitError};

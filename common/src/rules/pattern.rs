@@ -33,10 +33,18 @@ enum Item {
     Byte(u8),
     /// `?`
     One,
+    /// `?` where a slash is like any other byte.
+    Any,
     /// `*`
     Run,
     /// `**`
     Deep,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slash {
+    Separates,
+    IsText,
 }
 
 /// The states of a match are the bits of a `u128`, one more than there are items.
@@ -44,8 +52,17 @@ const MAX_ITEMS: usize = 127;
 
 impl Pattern {
     pub fn parse(text: &str) -> Result<Self, PatternError> {
+        Self::compile(text, Slash::Separates)
+    }
+
+    /// For what is no path: a slash is like any other byte, so `*` and `**` are the same.
+    pub fn parse_text(text: &str) -> Result<Self, PatternError> {
+        Self::compile(text, Slash::IsText)
+    }
+
+    fn compile(text: &str, slash: Slash) -> Result<Self, PatternError> {
         let globs = alternatives(text.as_bytes())?;
-        Ok(Self(globs.iter().map(|glob| Glob::compile(glob)).collect::<Result<_, _>>()?))
+        Ok(Self(globs.iter().map(|glob| Glob::compile(glob, slash)).collect::<Result<_, _>>()?))
     }
 
     pub fn matches(&self, text: &[u8]) -> bool {
@@ -68,13 +85,15 @@ fn alternatives(pattern: &[u8]) -> Result<Vec<Vec<u8>>, PatternError> {
 }
 
 impl Glob {
-    fn compile(text: &[u8]) -> Result<Self, PatternError> {
+    fn compile(text: &[u8], slash: Slash) -> Result<Self, PatternError> {
         let mut items = Vec::with_capacity(text.len());
         for byte in text {
             match (byte, items.last_mut()) {
                 (b'*', Some(last @ Item::Run)) => *last = Item::Deep,
                 (b'*', Some(Item::Deep)) => {}
+                (b'*', _) if slash == Slash::IsText => items.push(Item::Deep),
                 (b'*', _) => items.push(Item::Run),
+                (b'?', _) if slash == Slash::IsText => items.push(Item::Any),
                 (b'?', _) => items.push(Item::One),
                 (byte, _) => items.push(Item::Byte(*byte)),
             }
@@ -133,6 +152,7 @@ fn simulate(items: &[Item], text: &[u8]) -> bool {
             left &= left - 1;
             next |= match items.get(at) {
                 Some(Item::Byte(wanted)) if wanted == byte => 1 << (at + 1),
+                Some(Item::Any) => 1 << (at + 1),
                 Some(Item::One) if *byte != b'/' => 1 << (at + 1),
                 Some(Item::Run) if *byte != b'/' => 1 << at,
                 Some(Item::Deep) => 1 << at,
@@ -177,6 +197,14 @@ mod tests {
                 assert!(!compiled.matches(text.as_bytes()), "{pattern} {text}");
             }
         }
+    }
+
+    #[test]
+    fn text_knows_no_slash() {
+        for (pattern, text) in [("*", "a/b"), ("a*c", "a/b/c"), ("a?c", "a/c"), ("text/*", "text/html")] {
+            assert!(Pattern::parse_text(pattern).unwrap().matches(text.as_bytes()), "{pattern} {text}");
+        }
+        assert!(!Pattern::parse_text("a?c").unwrap().matches(b"ac"));
     }
 
     #[test]
