@@ -48,11 +48,11 @@ impl Pages for CachePages {
 
 impl CachePages {
     fn status(&self) -> String {
-        let Cache { store, config, flights, origin, tags, .. } = &*self.0;
+        let Cache { store, live, flights, origin, tags, .. } = &*self.0;
         let status = serde_json::json!({
             "objects": store.objects(),
             "bytes": store.bytes(),
-            "limit": config.memory,
+            "limit": live.load().config.memory,
             "tags": tags.len(),
             "fetches": flights.len(),
             "origin_endpoints": origin.endpoints(),
@@ -61,7 +61,7 @@ impl CachePages {
     }
 
     async fn purge(&self, body: &[u8]) -> Page {
-        match Command::of_json(body) {
+        match Command::of_json(body, &self.0.live.load_full()) {
             Ok(command) => match invalidate::carry_out(&self.0, command).await {
                 Ok(count) => json(StatusCode::OK, format!("{{\"invalidated\":{count}}}\n")),
                 Err(error) => {

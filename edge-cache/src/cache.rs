@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use common::http::access_log::AccessLog;
 use common::shutdown::Shutdown;
 
-use crate::config::Config;
 use crate::fetch::fill::Budget;
 use crate::fetch::{Flights, Origin};
 use crate::invalidate::{Epochs, TagIndex, View};
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
 #[derive(Debug)]
 pub struct Cache {
-    pub config: Config,
+    /// Loaded once a request, and carried with it.
+    pub live: ArcSwap<Live>,
     pub store: Arc<Store>,
     pub flights: Arc<Flights>,
     pub tags: TagIndex,

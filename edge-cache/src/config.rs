@@ -1,11 +1,13 @@
 //! Options as they are written, and the configuration that they make.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser};
 use common::config::{
-    AccessLogOptions, ByteSize, ConfigError, HumanDuration, ListenOptions, LogOptions, ShutdownOptions, Verb,
+    self, AccessLogOptions, ByteSize, ConfigError, ConfigFile, HumanDuration, ListenOptions, Loaded,
+    LogOptions, ShutdownOptions, Verb,
 };
 use common::discovery::{DiscoveryOptions, Target};
 use common::http::access_log::Destination;
@@ -17,7 +19,8 @@ use crate::coding::Compression;
 use crate::fetch::origin::Limits;
 use crate::http_options::HttpOptions;
 use crate::policy::reuse::StaleLimits;
-use crate::request::Preset;
+use crate::request::target::{ParamName, QueryForm, QueryOrder};
+use crate::rules::{Preset, Rules};
 
 /// A shared HTTP cache for PHP sites.
 #[derive(Debug, Parser)]
@@ -37,7 +40,7 @@ pub struct Options {
     /// Where the admin pages are served.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9080")]
     pub admin: Address,
-    /// What is known of the application.
+    /// What is known of the application, as rules: see check --print-rules.
     #[arg(long, value_name = "NAME", default_value = "none")]
     pub preset: Preset,
     /// Networks whose X-Forwarded-* and X-Request-Id are believed.
@@ -46,6 +49,15 @@ pub struct Options {
     /// Networks that may send PURGE and BAN; nobody by default.
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub purge_from: Vec<IpNet>,
+    /// Leave a query's parameters in their order, or sort them by name.
+    #[arg(long, value_name = "ORDER", default_value = "keep")]
+    pub query: QueryOrder,
+    /// Query parameters to remove: names, patterns such as utm_*, or @tracking for all known ones.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub strip_params: Vec<ParamName>,
+    /// With check: print the rules in force.
+    #[arg(long)]
+    pub print_rules: bool,
     #[command(flatten)]
     pub cache: CacheOptions,
     #[command(flatten)]
@@ -101,7 +113,7 @@ pub struct CacheOptions {
 }
 
 /// What the service runs with.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Config {
     pub listen: Vec<Address>,
     pub listening: ListenOptions,
@@ -109,6 +121,9 @@ pub struct Config {
     pub discovery: DiscoveryOptions,
     pub admin: Address,
     pub preset: Preset,
+    /// The preset's and the file's.
+    pub rules: Rules,
+    pub query: QueryForm,
     pub trusted_proxies: TrustedProxies,
     pub purge_from: Vec<IpNet>,
     pub memory: u64,
@@ -125,12 +140,19 @@ pub struct Config {
     pub drain_delay: Duration,
 }
 
+/// [`common::config::load`] with the file's `[[rule]]` left for [`Config::resolve`].
+pub fn load(
+    args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> Result<Loaded<Options>, ConfigError> {
+    config::load_beside("EDGE_CACHE", args, &["rule"])
+}
+
 /// Below this hyper cannot read a head at all.
 const MIN_HEAD: u64 = 8 << 10;
 
 impl Config {
     /// Checks what no single option can know.
-    pub fn resolve(options: Options) -> Result<Self, ConfigError> {
+    pub fn resolve(options: Options, file: Option<&ConfigFile>) -> Result<Self, ConfigError> {
         let Options {
             listen,
             origin,
@@ -138,6 +160,8 @@ impl Config {
             preset,
             trusted_proxies,
             purge_from,
+            query,
+            strip_params,
             cache,
             http,
             listening,
@@ -168,6 +192,8 @@ impl Config {
             discovery,
             admin,
             preset,
+            rules: Rules::of(preset, file.map(ConfigFile::source))?,
+            query: QueryForm { order: query, strip: strip_params },
             trusted_proxies: TrustedProxies::new(trusted_proxies),
             purge_from,
             memory,
@@ -191,12 +217,12 @@ impl Config {
 
     /// From flags alone, for tests and for a service inside another process.
     pub fn from_flags<'a>(flags: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
-        Self::resolve(Options::try_parse_from(std::iter::once("edge-cache").chain(flags))?)
+        Self::resolve(Options::try_parse_from(std::iter::once("edge-cache").chain(flags))?, None)
     }
 }
 
 /// `http://` in front and a slash behind are taken; a path or TLS is not what an origin here has.
-fn origin(text: &str) -> Result<Target, String> {
+pub fn origin(text: &str) -> Result<Target, String> {
     let plain = text.strip_prefix("http://").unwrap_or(text);
     let plain = plain.strip_suffix('/').unwrap_or(plain);
     let plain = if text.starts_with("http://") && !plain.contains(':') {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use common::http::error_page;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use ipnet::IpNet;
 
@@ -28,10 +28,29 @@ pub enum Error {
 pub fn refused(refusal: Refusal) -> Response<Body> {
     let (status, detail) = match refusal {
         Refusal::Host => (StatusCode::BAD_REQUEST, "The request does not name exactly one valid host."),
-        Refusal::Target => (StatusCode::BAD_REQUEST, "The request's target is neither a path nor a URL."),
+        Refusal::Target => (
+            StatusCode::BAD_REQUEST,
+            "The request's target is neither a path nor a URL, or is not encoded as one.",
+        ),
         Refusal::Method => (StatusCode::METHOD_NOT_ALLOWED, "This method is not served here."),
     };
     page(status, detail)
+}
+
+/// A rule refuses the request.
+pub fn denied(status: StatusCode) -> Response<Body> {
+    page(status, "This is not served here.")
+}
+
+/// A rule sends the client elsewhere.
+pub fn redirected(status: StatusCode, location: HeaderValue) -> Response<Body> {
+    let page: Bytes = error_page::render(status, "What was asked for is elsewhere.");
+    let mut response = Response::new(Body::page(page));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(error_page::CONTENT_TYPE));
+    headers.insert(LOCATION, location);
+    response
 }
 
 /// No response from the origin.

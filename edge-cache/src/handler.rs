@@ -1,7 +1,7 @@
 //! The life of one request, top to bottom.
 //!
 //! 1. Normalise it, or refuse it ([`crate::request::normalise`]).
-//! 2. Admit it to the cache, or pass it on ([`crate::request::admit`]).
+//! 2. Ask the rules, and admit it to the cache or pass it on ([`crate::request::admit`]).
 //! 3. Look it up ([`crate::store`]).
 //! 4. Decide what the stored response is good for ([`crate::policy::reuse`]).
 //! 5. Fetch what is missing, together with whoever wants the same ([`crate::fetch`]).
@@ -52,17 +52,18 @@ pub async fn handle(
         .access_log
         .is_enabled()
         .then(|| Entry::of_request(peer.ip(), &head.method, &head.uri, head.version, &head.headers));
+    let live = cache.live.load_full();
     let mut key = None;
-    let (answer, client) = match normalise(head, &peer, scheme, &cache.config.trusted_proxies) {
+    let (answer, client) = match normalise(head, &peer, scheme, Arc::clone(&live)) {
         Ok(request) => {
             let client = request.client.ip;
-            key = cache.config.http.cache_status_key.then(|| request.key.clone());
+            key = live.config.http.cache_status_key.then(|| request.key.clone());
             (interim.attended(answer(&cache, request, hints, body)).await, client)
         }
         Err(refusal) => ((error::refused(refusal), CacheStatus::error("refused", None)), peer.ip()),
     };
     let (mut response, status) = answer;
-    status.add_to(response.headers_mut(), &cache.config.http.cache_status_name, key.as_ref());
+    status.add_to(response.headers_mut(), &live.config.http.cache_status_name, key.as_ref());
     cache.metrics.request(status.verdict);
     let response = response.map(|body| body.counted(&cache.metrics.bytes_sent));
     let Some(mut entry) = entry else { return response };
@@ -82,11 +83,18 @@ async fn answer(
     if command::is_command(&request.head.method) {
         return purge(cache, &request).await;
     }
-    if let Admission::Pass(reason) = admit(&mut request.head, !body.is_end_stream(), cache.config.preset) {
-        let _hints = hints.map(|hints| hints.open(&mut request.head.extensions));
-        return pass(cache, &request, RequestBody::of(body), Verdict::Pass(reason))
-            .await
-            .unwrap_or_else(|error| unanswered(&error, reason.forward()));
+    match admit(&mut request, !body.is_end_stream()) {
+        Admission::Lookup => {}
+        Admission::Pass(reason) => {
+            let _hints = hints.map(|hints| hints.open(&mut request.head.extensions));
+            return pass(cache, &request, RequestBody::of(body), Verdict::Pass(reason))
+                .await
+                .unwrap_or_else(|error| unanswered(&error, reason.forward()));
+        }
+        Admission::Deny(status) => return (error::denied(status), by_rule(Verdict::Deny, &request)),
+        Admission::Redirect(status, location) => {
+            return (error::redirected(status, location), by_rule(Verdict::Redirect, &request));
+        }
     }
     let wishes = CacheControl::of(&request.head.headers);
     let mut open = None;
@@ -96,19 +104,21 @@ async fn answer(
         let (forward, stored) = match &found {
             Lookup::UriMiss => (Forward::UriMiss, None),
             Lookup::VaryMiss(_) | Lookup::Unacceptable(_) => (Forward::VaryMiss, None),
-            Lookup::Found(stored) => match reuse::reuse(stored.terms(cache.config.stale), &wishes, now) {
-                Reuse::Fresh => return from_store(&request.head, stored, Verdict::Hit, now),
-                stale @ (Reuse::StaleWhileRevalidate | Reuse::Grace) => {
-                    lead::refresh(cache, &request, &found, stored);
-                    let reason = match stale {
-                        Reuse::Grace => StaleReason::Grace,
-                        _ => StaleReason::WhileRevalidate,
-                    };
-                    return from_store(&request.head, stored, Verdict::Stale(reason), now);
+            Lookup::Found(stored) => {
+                match reuse::reuse(stored.terms(request.live.config.stale), &wishes, now) {
+                    Reuse::Fresh => return from_store(&request.head, stored, Verdict::Hit, now),
+                    stale @ (Reuse::StaleWhileRevalidate | Reuse::Grace) => {
+                        lead::refresh(cache, &request, &found, stored);
+                        let reason = match stale {
+                            Reuse::Grace => StaleReason::Grace,
+                            _ => StaleReason::WhileRevalidate,
+                        };
+                        return from_store(&request.head, stored, Verdict::Stale(reason), now);
+                    }
+                    Reuse::Revalidate(Why::Request) => (Forward::Request, Some(stored)),
+                    Reuse::Revalidate(Why::Stale | Why::NoCache) => (Forward::Stale, Some(stored)),
                 }
-                Reuse::Revalidate(Why::Request) => (Forward::Request, Some(stored)),
-                Reuse::Revalidate(Why::Stale | Why::NoCache) => (Forward::Stale, Some(stored)),
-            },
+            }
         };
         if wishes.only_if_cached {
             return (error::only_if_cached(), CacheStatus::error("only-if-cached", None));
@@ -133,7 +143,7 @@ async fn answer(
                     return alone(cache, &request, stored, &wishes, forward).await;
                 }
                 Ok(led) => return led.into_answer(&request.head, verdict),
-                Err(error) => return failed(cache, &request, stored, &wishes, &error, forward),
+                Err(error) => return failed(&request, stored, &wishes, &error, forward),
             },
             Seat::Follower(_) if uncacheable => {
                 return alone(cache, &request, stored, &wishes, forward).await;
@@ -145,9 +155,7 @@ async fn answer(
             Some(Outcome::Failed(FetchError::ServerError(_))) => {
                 return alone(cache, &request, stored, &wishes, forward).await;
             }
-            Some(Outcome::Failed(error)) => {
-                return failed(cache, &request, stored, &wishes, &error, forward);
-            }
+            Some(Outcome::Failed(error)) => return failed(&request, stored, &wishes, &error, forward),
             // Invalidated meanwhile: what is fetched from here on is not.
             Some(outcome) if outcome.is_outdated(&cache.epochs) => {}
             Some(outcome) => {
@@ -164,12 +172,16 @@ async fn answer(
     alone(cache, &request, None, &wishes, Forward::UriMiss).await
 }
 
+fn by_rule(verdict: Verdict, request: &Normalised) -> CacheStatus {
+    CacheStatus { rule: request.decided_by(), ..CacheStatus::new(verdict) }
+}
+
 /// PURGE and BAN, from those who may. Some purgers take any answer for success, so a refusal is logged.
 async fn purge(cache: &Arc<Cache>, request: &Normalised) -> Answer {
-    let (client, allowed) = (request.client.ip, &cache.config.purge_from);
+    let (client, allowed) = (request.client.ip, &request.live.config.purge_from);
     let as_json = command::wants_json(&request.head.headers);
     let response = if allowed.iter().any(|network| network.contains(&client)) {
-        match Command::of_request(request, cache.config.preset) {
+        match Command::of_request(request) {
             Ok(command) => error::purged(invalidate::carry_out(cache, command).await, as_json),
             Err(error) => error::bad_purge(&error, as_json),
         }
@@ -205,7 +217,7 @@ async fn alone(
     match pass(cache, request, RequestBody::empty(), verdict).await {
         Ok((response, _)) if is_server_error(response.status()) && stored.is_some() => {
             let error = FetchError::ServerError(response.status());
-            let (fallback, status) = failed(cache, request, stored, wishes, &error, forward);
+            let (fallback, status) = failed(request, stored, wishes, &error, forward);
             if status.verdict == Verdict::Error {
                 (response, CacheStatus::new(verdict))
             } else {
@@ -213,13 +225,12 @@ async fn alone(
             }
         }
         Ok(answer) => answer,
-        Err(error) => failed(cache, request, stored, wishes, &error, forward),
+        Err(error) => failed(request, stored, wishes, &error, forward),
     }
 }
 
 /// The origin failed: a stale response if one may be served, otherwise the error.
 fn failed(
-    cache: &Arc<Cache>,
     request: &Normalised,
     stored: Option<&Arc<Stored>>,
     wishes: &CacheControl,
@@ -232,7 +243,7 @@ fn failed(
         _ => Failure::Disconnected,
     };
     if let Some(stored) = stored
-        && reuse::stale_after(stored.terms(cache.config.stale), wishes, failure, now)
+        && reuse::stale_after(stored.terms(request.live.config.stale), wishes, failure, now)
     {
         return from_store(&request.head, stored, Verdict::Stale(StaleReason::OriginFailed), now);
     }

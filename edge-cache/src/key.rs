@@ -7,6 +7,7 @@ use std::sync::Arc;
 use common::http::forwarded::Scheme;
 
 use crate::request::normalise::canonical_host;
+use crate::request::target::without_dot_segments;
 
 /// `http://example.org/path?query`, with the host in lower case and without the scheme's own port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,6 +39,26 @@ impl CacheKey {
         };
         let host = canonical_host(url.authority()?.as_str(), scheme)?;
         Some(Self::new(scheme, &host, url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str)))
+    }
+
+    /// The same scheme and host with another path and query.
+    #[must_use]
+    pub fn with_target(&self, target: &str) -> Self {
+        let origin = self.0.len() - self.host_and_target().1.len();
+        Self(format!("{}{target}", self.0.get(..origin).unwrap_or_default()).into())
+    }
+
+    pub fn scheme(&self) -> &'static str {
+        if self.0.starts_with("https:") { "https" } else { "http" }
+    }
+
+    /// The host without its port.
+    pub fn host_name(&self) -> &str {
+        let host = self.host_and_target().0;
+        match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            _ => host,
+        }
     }
 
     /// The host, and the path with its query.
@@ -74,27 +95,6 @@ impl CacheKey {
         let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
         Some(Self(format!("{scheme}://{host}{}{query}", without_dot_segments(path)).into()))
     }
-}
-
-/// RFC 3986, section 5.2.4.
-fn without_dot_segments(path: &str) -> String {
-    let mut kept: Vec<&str> = Vec::new();
-    let mut segments = path.split('/').skip(1).peekable();
-    while let Some(segment) = segments.next() {
-        let is_last = segments.peek().is_none();
-        match segment {
-            "." | ".." => {
-                if segment == ".." {
-                    kept.pop();
-                }
-                if is_last {
-                    kept.push("");
-                }
-            }
-            other => kept.push(other),
-        }
-    }
-    format!("/{}", kept.join("/"))
 }
 
 impl Borrow<str> for CacheKey {

@@ -13,10 +13,12 @@ pub mod http_options;
 pub mod interim;
 pub mod invalidate;
 pub mod key;
+pub mod live;
 pub mod metrics;
 pub mod policy;
 pub mod request;
 pub mod respond;
+pub mod rules;
 pub mod server;
 pub mod store;
 

@@ -15,6 +15,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::admin::CachePages;
+use arc_swap::ArcSwap;
+
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::error::Error;
@@ -23,6 +25,7 @@ use crate::fetch::{Flights, Origin};
 use crate::handler::handle;
 use crate::interim::{Channel, InterimStream};
 use crate::invalidate::{Epochs, TagIndex};
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -58,11 +61,11 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
         flights: Arc::new(Flights::default()),
         tags: TagIndex::default(),
         epochs: Epochs::default(),
-        origin: Origin::new(endpoints, config.limits),
+        origin: Origin::new(endpoints),
         budget: Arc::new(Budget::new(config.memory / FILL_SHARE)),
         access_log,
         shutdown: shutdown.clone(),
-        config,
+        live: ArcSwap::from_pointee(Live::new(config, shutdown, None)?),
     };
     Ok(Service { cache: Arc::new(cache), listeners })
 }
@@ -111,6 +114,11 @@ async fn connection(cache: Arc<Cache>, accepted: Accepted) {
         Err(error) => return tracing::debug!(%error, "connection refused"),
     };
     cache.metrics.connections.inc();
+    // A connection keeps the limits that it began with.
+    let (idle, head_bytes) = {
+        let live = cache.live.load();
+        (live.config.client_timeout, live.config.limits.head_bytes)
+    };
     let open = Open(Arc::clone(&cache));
     let interim = Arc::new(Channel::default());
     let stream = InterimStream::new(WriteDeadline::new(stream, SEND_TIMEOUT), Arc::clone(&interim));
@@ -125,9 +133,9 @@ async fn connection(cache: Arc<Cache>, accepted: Accepted) {
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(cache.config.client_timeout)
+        .header_read_timeout(idle)
         .max_headers(MAX_HEADERS)
-        .max_buf_size(cache.config.limits.head_bytes)
+        .max_buf_size(head_bytes)
         // Not `pipeline_flush`: with it hyper buffers a body without bound for a client that does not read.
         .serve_connection(TokioIo::new(stream), service);
     let mut serving = std::pin::pin!(serving);

@@ -15,14 +15,15 @@ pub(super) struct Entry {
     pub(super) line: usize,
 }
 
-pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Entry>, ConfigError> {
+/// All but the tables named in `beside`.
+pub(super) fn parse(path: &Path, text: &str, beside: &[&str]) -> Result<Vec<Entry>, ConfigError> {
     let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
         path: path.to_owned(),
         line: error.span().map_or(1, |span| line_of(text, span.start)),
         message: error.message().to_owned(),
     })?;
     let mut entries = Vec::new();
-    for (key, value) in table.get_ref() {
+    for (key, value) in table.get_ref().iter().filter(|(key, _)| !beside.contains(&&**key.get_ref())) {
         let line = line_of(text, key.span().start);
         let values = scalars(value).ok_or_else(|| ConfigError::BadValue {
             place: format!("{}:{line}", path.display()),

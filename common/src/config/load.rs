@@ -13,6 +13,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, Parser};
 
 use super::{ConfigError, file};
+use crate::rules::Source;
 
 /// A parsed schema together with where each of its values came from.
 #[derive(Debug)]
@@ -20,6 +21,22 @@ pub struct Loaded<T> {
     pub options: T,
     /// The same as a TOML file that `--config` accepts, each key with its source: what `check` prints.
     pub rendered: String,
+    /// The file that was read, if there is one.
+    pub file: Option<ConfigFile>,
+}
+
+/// A configuration file as it was read.
+#[derive(Debug, Clone)]
+pub struct ConfigFile {
+    pub path: PathBuf,
+    pub text: String,
+}
+
+impl ConfigFile {
+    /// For what is read from it besides options.
+    pub fn source(&self) -> Source<'_> {
+        Source { name: self.path.to_str().unwrap_or("the configuration file"), text: &self.text }
+    }
 }
 
 #[derive(Debug)]
@@ -37,7 +54,17 @@ pub fn load<T: Parser>(
     env_prefix: &str,
     args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
 ) -> Result<Loaded<T>, ConfigError> {
-    load_with(env_prefix, args, &|name| std::env::var_os(name))
+    load_beside(env_prefix, args, &[])
+}
+
+/// [`load`] for a file that holds tables named in `beside`, which are no options: whoever wants them reads them
+/// from [`Loaded::file`].
+pub fn load_beside<T: Parser>(
+    env_prefix: &str,
+    args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    beside: &[&str],
+) -> Result<Loaded<T>, ConfigError> {
+    load_with(env_prefix, args, beside, &|name| std::env::var_os(name))
 }
 
 type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -45,6 +72,7 @@ type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 fn load_with<T: Parser>(
     env_prefix: &str,
     args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    beside: &[&str],
     env: Environment<'_>,
 ) -> Result<Loaded<T>, ConfigError> {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
@@ -52,9 +80,12 @@ fn load_with<T: Parser>(
     let mut command = plain.clone();
     let mut sources: Vec<(clap::Id, &'static str)> = Vec::new();
 
-    if let Some((path, named_by)) = config_path(&plain, &args, env_prefix, env) {
-        for entry in read_file(&path, &named_by)? {
-            let arg = option_named(&plain, &entry.key).ok_or_else(|| unknown_key(&plain, &path, &entry))?;
+    let file = config_path(&plain, &args, env_prefix, env)
+        .map(|(path, named_by)| read_file(path, &named_by))
+        .transpose()?;
+    if let Some(ConfigFile { path, text }) = &file {
+        for entry in file::parse(path, text, beside)? {
+            let arg = option_named(&plain, &entry.key).ok_or_else(|| unknown_key(&plain, path, &entry))?;
             let place = format!("{}:{}", path.display(), entry.line);
             try_alone(&plain, arg, &entry.values, &place)?;
             let id = arg.get_id().clone();
@@ -91,7 +122,7 @@ fn load_with<T: Parser>(
     let mut matches = command.try_get_matches_from(args)?;
     let rendered = render(&resolve(&plain, &matches, &sources));
     let options = T::from_arg_matches_mut(&mut matches)?;
-    Ok(Loaded { options, rendered })
+    Ok(Loaded { options, rendered, file })
 }
 
 fn render(resolved: &[Resolved]) -> String {
@@ -147,13 +178,11 @@ fn config_path(
     env(&variable).map(|path| (path.into(), variable))
 }
 
-fn read_file(path: &Path, named_by: &str) -> Result<Vec<file::Entry>, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable {
-        path: path.to_owned(),
-        named_by: named_by.to_owned(),
-        cause,
-    })?;
-    file::parse(path, &text)
+fn read_file(path: PathBuf, named_by: &str) -> Result<ConfigFile, ConfigError> {
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(ConfigFile { path, text }),
+        Err(cause) => Err(ConfigError::Unreadable { path, named_by: named_by.to_owned(), cause }),
+    }
 }
 
 fn read_secret(path: &OsStr, variable: &str) -> Result<OsString, ConfigError> {
@@ -243,7 +272,8 @@ fn option_named<'a>(plain: &'a Command, key: &str) -> Option<&'a Arg> {
 }
 
 fn is_option(arg: &Arg) -> bool {
-    arg.get_long().is_some() && !matches!(arg.get_id().as_str(), "help" | "version")
+    // What `check` is to print is no setting of the service.
+    arg.get_long().is_some() && !matches!(arg.get_id().as_str(), "help" | "version" | "print_rules")
 }
 
 fn key_of(arg: &Arg) -> String {

@@ -16,6 +16,6 @@ mod units;
 pub use error::ConfigError;
 pub(crate) use file::line_of;
 pub(crate) use load::closest;
-pub use load::{Loaded, load};
+pub use load::{ConfigFile, Loaded, load, load_beside};
 pub use options::{AccessLogOptions, ListenOptions, LogOptions, ShutdownOptions, Verb};
 pub use units::{ByteSize, HumanDuration, UnitError};

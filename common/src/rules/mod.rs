@@ -17,4 +17,4 @@ pub use pattern::{Pattern, PatternError};
 pub use reader::{Field, RuleError, Source, Table};
 pub use subject::{Subject, cookies, decoded_path, parameters};
 pub use text::{Text, TextError};
-pub use when::When;
+pub use when::{Headers, When};

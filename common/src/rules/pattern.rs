@@ -23,6 +23,8 @@ enum Glob {
     Prefix(Vec<u8>),
     /// `**text`
     Suffix(Vec<u8>),
+    /// `**text**`
+    Contains(Vec<u8>),
     /// `*text`
     SuffixOfName(Vec<u8>),
     General(Vec<Item>),
@@ -106,6 +108,9 @@ impl Glob {
             [text @ .., Item::Deep] if literal(text).is_some() => {
                 Self::Prefix(literal(text).unwrap_or_default())
             }
+            [Item::Deep, text @ .., Item::Deep] if literal(text).is_some() => {
+                Self::Contains(literal(text).unwrap_or_default())
+            }
             [Item::Deep, text @ ..] if literal(text).is_some() => {
                 Self::Suffix(literal(text).unwrap_or_default())
             }
@@ -121,6 +126,7 @@ impl Glob {
             Self::Exact(exact) => text == exact,
             Self::Prefix(prefix) => text.starts_with(prefix),
             Self::Suffix(suffix) => text.ends_with(suffix),
+            Self::Contains(part) => memchr::memmem::find(text, part).is_some(),
             Self::SuffixOfName(suffix) => {
                 text.strip_suffix(&suffix[..]).is_some_and(|rest| !rest.contains(&b'/'))
             }

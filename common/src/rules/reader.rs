@@ -33,7 +33,7 @@ pub struct Table<'a> {
     rule: String,
     /// Where it begins.
     start: usize,
-    table: &'a DeTable<'a>,
+    keys: &'a DeTable<'a>,
     asked: RefCell<Vec<&'static str>>,
     /// In front of its keys in errors: `unless.` of a table within a rule.
     prefix: String,
@@ -50,7 +50,7 @@ pub struct Field<'a> {
     value: &'a DeValue<'a>,
 }
 
-impl<'a> Source<'a> {
+impl Source<'_> {
     /// Gives `read` every table of the array `[[key]]`, in order.
     pub fn each<T>(
         self,
@@ -80,8 +80,14 @@ impl<'a> Source<'a> {
                 None => (index + 1).to_string(),
             };
             let start = table.keys().map(|key| key.span().start).min().unwrap_or(item.span().start);
-            let table =
-                Table { source: self, rule, start, table, asked: RefCell::default(), prefix: String::new() };
+            let table = Table {
+                source: self,
+                rule,
+                start,
+                keys: table,
+                asked: RefCell::default(),
+                prefix: String::new(),
+            };
             found.push(read(&table)?);
         }
         Ok(found)
@@ -90,15 +96,17 @@ impl<'a> Source<'a> {
 
 impl<'a> Table<'a> {
     pub fn get(&self, key: &'static str) -> Option<Field<'a>> {
-        self.asked.borrow_mut().push(key);
-        let found = self.table.iter().find(|(name, _)| name.get_ref() == key);
+        if !self.asked.borrow().contains(&key) {
+            self.asked.borrow_mut().push(key);
+        }
+        let found = self.keys.iter().find(|(name, _)| name.get_ref() == key);
         found.map(|(name, value)| self.field(name, value))
     }
 
     /// All keys, where their names are data, in the order in which they are written.
     pub fn entries(&self) -> Vec<Field<'a>> {
         let mut fields: Vec<Field<'a>> =
-            self.table.iter().map(|(name, value)| self.field(name, value)).collect();
+            self.keys.iter().map(|(name, value)| self.field(name, value)).collect();
         fields.sort_by_key(|field| field.offset);
         fields
     }
@@ -117,7 +125,7 @@ impl<'a> Table<'a> {
     /// After all that is known was asked for: an error if there is more.
     pub fn finish(&self) -> Result<(), RuleError> {
         let asked = self.asked.borrow();
-        let unknown = self.table.iter().find(|(name, _)| !asked.iter().any(|key| name.get_ref() == key));
+        let unknown = self.keys.iter().find(|(name, _)| !asked.iter().any(|key| name.get_ref() == key));
         let Some((name, value)) = unknown else { return Ok(()) };
         let hint = closest(name.get_ref(), asked.iter().copied());
         let hint = hint.map(|key| format!(" (did you mean `{key}`?)")).unwrap_or_default();
@@ -137,13 +145,13 @@ impl<'a> Table<'a> {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        self.keys.is_empty()
     }
 
     /// The table as TOML again, a line a key, without its header.
     pub fn render(&self) -> String {
         let mut out = String::new();
-        for (name, value) in in_order(self.table) {
+        for (name, value) in in_order(self.keys) {
             // Writing to a String cannot fail.
             let _ = writeln!(out, "{} = {}", bare_or_quoted(name), inline(value));
         }
@@ -233,7 +241,7 @@ impl<'a> Field<'a> {
                 source: self.source,
                 rule: self.rule.clone(),
                 start: self.offset,
-                table: value.as_table().ok_or_else(wrong)?,
+                keys: value.as_table().ok_or_else(wrong)?,
                 asked: RefCell::default(),
                 prefix: format!("{}.", self.key()),
             })

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderName, Method};
+use http::{HeaderMap, HeaderName, Method};
 use ipnet::IpNet;
 
 use super::subject::{cookies, parameters};
@@ -17,7 +17,7 @@ pub struct When {
     path: Vec<Text>,
     extension: Vec<Box<[u8]>>,
     query: Option<Pairs>,
-    header: Vec<Header>,
+    header: Headers,
     cookie: Option<Pairs>,
     client: Vec<IpNet>,
     /// The rule is for none of these.
@@ -32,6 +32,10 @@ enum Pairs {
     /// Each of these finds its own.
     Valued(Vec<(Text, Value)>),
 }
+
+/// Fields of a request or a response: each finds its own.
+#[derive(Debug, Default)]
+pub struct Headers(Vec<Header>);
 
 #[derive(Debug)]
 struct Header {
@@ -71,14 +75,17 @@ impl When {
         Ok(Self {
             method: table.get("method").map_or(Ok(Vec::new()), |field| methods(&field))?,
             scheme: table.get("scheme").map(|field| scheme(&field)).transpose()?,
-            host: texts("host", |text| match text.starts_with('~') {
-                true => Text::plain(text),
-                false => Text::plain(&text.to_ascii_lowercase()),
+            host: texts("host", |text| {
+                if text.starts_with('~') {
+                    Text::plain(text)
+                } else {
+                    Text::plain(&text.to_ascii_lowercase())
+                }
             })?,
             path: texts("path", Text::path)?,
             extension: table.get("extension").map_or(Ok(Vec::new()), |field| extensions(&field))?,
             query: table.get("query").map(|field| Pairs::read(&field)).transpose()?,
-            header: table.get("header").map_or(Ok(Vec::new()), |field| headers(&field))?,
+            header: table.get("header").map_or(Ok(Headers::default()), |field| Headers::read(&field))?,
             cookie: table.get("cookie").map(|field| Pairs::read(&field)).transpose()?,
             client: table.get("client").map_or(Ok(Vec::new()), |field| networks(&field))?,
             unless: Vec::new(),
@@ -87,7 +94,7 @@ impl When {
 
     /// Whether something is looked at that is no part of a cache's key.
     pub fn looks_beyond_the_key(&self) -> bool {
-        !self.header.is_empty()
+        !self.header.0.is_empty()
             || self.cookie.is_some()
             || !self.client.is_empty()
             || self.unless.iter().any(Self::looks_beyond_the_key)
@@ -104,7 +111,7 @@ impl When {
             && any(&self.host, subject.host.as_bytes())
             && (self.client.is_empty() || self.client.iter().any(|network| network.contains(&subject.client)))
             && self.query.as_ref().is_none_or(|query| query.fits(|| parameters(subject.query)))
-            && self.header.iter().all(|header| header.fits(subject))
+            && self.header.fits(subject.headers)
             && self.cookie.as_ref().is_none_or(|cookie| {
                 cookie.fits(|| {
                     let borrowed = |(name, value)| (Cow::Borrowed(name), Cow::Borrowed(value));
@@ -150,9 +157,28 @@ impl Pairs {
     }
 }
 
-impl Header {
-    fn fits(&self, subject: &Subject<'_>) -> bool {
-        self.value.fits(self.names.iter().flat_map(|name| subject.headers.get_all(name)))
+impl Headers {
+    pub fn read(field: &Field<'_>) -> Result<Self, RuleError> {
+        let name = |field: &Field<'_>, text: &str| {
+            text.parse::<HeaderName>().map_err(|_| field.error(format!("{text:?} is no field name")))
+        };
+        if !field.is_table() {
+            let names = field.texts()?.into_iter().map(|text| name(field, text)).collect::<Result<_, _>>()?;
+            return Ok(Self(vec![Header { names, value: Value::Present }]));
+        }
+        let mut headers = Vec::new();
+        for table in field.tables()? {
+            for entry in table.entries() {
+                headers.push(Header { names: vec![name(&entry, entry.name)?], value: Value::read(&entry)? });
+            }
+        }
+        Ok(Self(headers))
+    }
+
+    pub fn fits(&self, headers: &HeaderMap) -> bool {
+        self.0
+            .iter()
+            .all(|header| header.value.fits(header.names.iter().flat_map(|name| headers.get_all(name))))
     }
 }
 
@@ -212,23 +238,6 @@ fn networks(field: &Field<'_>) -> Result<Vec<IpNet>, RuleError> {
         single.or_else(|_| text.parse()).map_err(|_| field.error("expected networks such as \"10.0.0.0/8\""))
     };
     field.texts()?.into_iter().map(network).collect()
-}
-
-fn headers(field: &Field<'_>) -> Result<Vec<Header>, RuleError> {
-    let name = |field: &Field<'_>, text: &str| {
-        text.parse::<HeaderName>().map_err(|_| field.error(format!("{text:?} is no field name")))
-    };
-    if !field.is_table() {
-        let names = field.texts()?.into_iter().map(|text| name(field, text)).collect::<Result<_, _>>()?;
-        return Ok(vec![Header { names, value: Value::Present }]);
-    }
-    let mut headers = Vec::new();
-    for table in field.tables()? {
-        for entry in table.entries() {
-            headers.push(Header { names: vec![name(&entry, entry.name)?], value: Value::read(&entry)? });
-        }
-    }
-    Ok(headers)
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use super::pass::{is_server_error, send};
 use crate::cache::Cache;
 use crate::coding::{Compression, prepare, prepare::is_needed};
 use crate::invalidate::{Epoch, Mode, Tags};
+use crate::live::Live;
 use crate::policy::cache_control::CacheControl;
 use crate::policy::freshness::Freshness;
 use crate::policy::reuse::{self, Failure, Reuse};
@@ -32,7 +33,8 @@ use crate::policy::storable::{NotStored, storable};
 use crate::policy::{targeted, update};
 use crate::request::Normalised;
 use crate::respond::{Answer, Body, CacheStatus, Verdict, from_fill, from_store, tags};
-use crate::store::{Content, Head, Lookup, Stored};
+use crate::rules::Orders;
+use crate::store::{Content, Head, Lookup, OwnLimits, Stored};
 
 /// What the leader's own client gets.
 #[derive(Debug)]
@@ -99,13 +101,21 @@ pub async fn lead(
 pub async fn adopt(
     cache: &Arc<Cache>,
     lead: Lead,
-    request: request::Parts,
+    request: &Normalised,
     began: Epoch,
     times: Times,
     (head, body): (response::Parts, OriginBody),
 ) -> Result<Led, FetchError> {
     let (leader, told) = oneshot::channel();
-    let fetch = Fetch { cache: Arc::clone(cache), lead, request, stored: None, began };
+    let fetch = Fetch {
+        cache: Arc::clone(cache),
+        lead,
+        live: Arc::clone(&request.live),
+        orders: request.orders,
+        request: request.head.clone(),
+        stored: None,
+        began,
+    };
     cache.shutdown.spawn(fetch.take(head, body, times, Some(leader)));
     told.await.unwrap_or_else(|_| Err(FetchError::Broken("the service is ending".into())))
 }
@@ -133,6 +143,8 @@ struct Fetch {
     cache: Arc<Cache>,
     lead: Lead,
     request: request::Parts,
+    live: Arc<Live>,
+    orders: Orders,
     stored: Option<Arc<Stored>>,
     /// What is invalidated from here on may be what the origin's answer is made of.
     began: Epoch,
@@ -143,10 +155,11 @@ impl Fetch {
         let began = lead.began();
         // Gone since it was found: not to be validated, since it would come back.
         let stored = stored.filter(|stored| !stored.is_gone());
+        let (live, orders) = (Arc::clone(&request.live), request.orders);
         let mut request = request.head.clone();
         // A HEAD is answered from a stored GET: it is one that is fetched (as Varnish does).
         request.method = Method::GET;
-        Self { cache: Arc::clone(cache), lead, request, stored, began }
+        Self { cache: Arc::clone(cache), lead, request, live, orders, stored, began }
     }
 
     async fn run(mut self, mut leader: Leader) {
@@ -182,17 +195,24 @@ impl Fetch {
     }
 
     /// Stores a response, or gives it to the leader alone.
-    async fn take(self, head: response::Parts, body: OriginBody, times: Times, leader: Leader) {
-        let directives = self.directives(&head.headers);
-        let freshness =
-            Freshness::of(head.status, &head.headers, &directives, times.requested, times.received);
-        let refused = match self.storable(&head, &directives, &freshness) {
+    async fn take(self, mut head: response::Parts, body: OriginBody, times: Times, leader: Leader) {
+        let live = Arc::clone(&self.live);
+        let wanted = self.orders.response(&live.config.rules, head.status, &head.headers);
+        let seen = wanted.seen(&head.headers);
+        let directives = wanted.directives(self.directives(&seen));
+        let freshness = Freshness::of(head.status, &seen, &directives, times.requested, times.received);
+        let freshness = wanted.freshness(freshness);
+        let verdict = self.storable(head.status, &seen, &directives, &freshness);
+        drop(seen);
+        let refused = match verdict {
             Ok(()) => {
                 let mut headers = head.headers.clone();
+                wanted.edit_stored(&mut headers);
                 let own = take_withheld(&mut headers, &directives);
                 let tags = self.cache.tags.tags(&tags::of(&headers));
                 tags::strip(&mut headers);
-                let stored = self.head(head.status, headers, &directives, freshness);
+                let mut stored = self.head(head.status, headers, &directives, freshness);
+                stored.limits = OwnLimits { grace: wanted.grace, keep: wanted.keep };
                 match self.admits(&stored) {
                     Ok(()) => return self.fill(stored, tags, own, body, leader).await,
                     Err(why) => why,
@@ -200,6 +220,7 @@ impl Fetch {
             }
             Err(why) => why,
         };
+        wanted.edit(&mut head.headers);
         self.not_stored(&head, refused);
         self.lead.publish(Outcome::Alone);
         tell(leader, Ok(Led::NotStored(Box::new(head), body, refused)));
@@ -210,7 +231,7 @@ impl Fetch {
         if head.form(&self.request.headers).is_none() {
             return Err(NotStored::Coding);
         }
-        let Cache { store, config, metrics, .. } = &*self.cache;
+        let (Cache { store, metrics, .. }, config) = (&*self.cache, &self.live.config);
         let key = self.lead.key();
         store.admits(key, &head.selector, config.max_variants).map_err(|exploded| {
             metrics.exploded(&exploded.header);
@@ -229,7 +250,7 @@ impl Fetch {
         let known = self.stored.as_ref().is_some_and(|known| Arc::ptr_eq(known, &found));
         let wishes = CacheControl::of(&self.request.headers);
         let fresh =
-            reuse::reuse(found.terms(self.cache.config.stale), &wishes, SystemTime::now()) == Reuse::Fresh;
+            reuse::reuse(found.terms(self.live.config.stale), &wishes, SystemTime::now()) == Reuse::Fresh;
         (!known && fresh).then_some(found)
     }
 
@@ -240,7 +261,7 @@ impl Fetch {
         for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
             head.headers.remove(name);
         }
-        if let Some(codings) = self.cache.config.compress.asked_of_origin() {
+        if let Some(codings) = self.live.config.compress.asked_of_origin() {
             head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(codings));
         }
         if let Some(stored) = &self.stored {
@@ -251,7 +272,7 @@ impl Fetch {
             }
         }
         let requested = SystemTime::now();
-        let (response, body) = send(&self.cache, head, RequestBody::empty()).await?;
+        let (response, body) = send(&self.cache, &self.live, self.orders, head, RequestBody::empty()).await?;
         Ok((response, body, Times { requested, received: SystemTime::now() }))
     }
 
@@ -260,11 +281,20 @@ impl Fetch {
     fn validated(&self, stored: &Arc<Stored>, not_modified: &response::Parts, times: Times, leader: Leader) {
         let mut headers = stored.fields().to_headers(&stored.share(), 0);
         update::freshen(&mut headers, &not_modified.headers);
-        let directives = self.directives(&headers);
         let status = stored.status;
-        let freshness = Freshness::of(status, &headers, &directives, times.requested, times.received);
+        let wanted = self.orders.response(&self.live.config.rules, status, &headers);
+        let seen = wanted.seen(&headers);
+        let directives = wanted.directives(self.directives(&seen));
+        let freshness = Freshness::of(status, &seen, &directives, times.requested, times.received);
+        let freshness = wanted.freshness(freshness);
         let Self { request, .. } = self;
-        let stays = storable(&request.method, &request.headers, status, &headers, &directives, &freshness);
+        let stays = storable(&request.method, &request.headers, status, &seen, &directives, &freshness);
+        drop(seen);
+        if stays.is_ok() {
+            wanted.edit_stored(&mut headers);
+        } else {
+            wanted.edit(&mut headers);
+        }
         let own = if stays.is_ok() { take_withheld(&mut headers, &directives) } else { HeaderMap::new() };
         let tags = match tags::of(&headers) {
             // A 304 without tags says nothing of them.
@@ -295,7 +325,7 @@ impl Fetch {
         directives: &CacheControl,
         freshness: Freshness,
     ) -> Head {
-        let negotiates = self.cache.config.compress != Compression::Off;
+        let negotiates = self.live.config.compress != Compression::Off;
         Head::new(status, headers, directives, freshness, &self.request.headers, negotiates)
     }
 
@@ -308,28 +338,29 @@ impl Fetch {
     }
 
     fn directives(&self, response: &HeaderMap) -> CacheControl {
-        targeted::directives(response, &self.cache.config.http.targets)
+        targeted::directives(response, &self.live.config.http.targets)
     }
 
     fn may_serve_stale(&self) -> bool {
         let wishes = CacheControl::of(&self.request.headers);
         self.stored.as_ref().is_some_and(|stored| {
-            let terms = stored.terms(self.cache.config.stale);
+            let terms = stored.terms(self.live.config.stale);
             reuse::stale_after(terms, &wishes, Failure::ServerError, SystemTime::now())
         })
     }
 
     fn storable(
         &self,
-        head: &response::Parts,
+        status: StatusCode,
+        headers: &HeaderMap,
         directives: &CacheControl,
         freshness: &Freshness,
     ) -> Result<(), NotStored> {
         let Self { request, .. } = self;
-        storable(&request.method, &request.headers, head.status, &head.headers, directives, freshness)?;
+        storable(&request.method, &request.headers, status, headers, directives, freshness)?;
         let length: Option<u64> =
-            head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        if length.is_some_and(|length| length > self.cache.config.max_object) {
+            headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if length.is_some_and(|length| length > self.live.config.max_object) {
             return Err(NotStored::TooLarge);
         }
         Ok(())
@@ -357,7 +388,7 @@ impl Fetch {
     }
 
     async fn fill(self, head: Head, tags: Tags, own: HeaderMap, body: OriginBody, leader: Leader) {
-        let fill = Fill::new(Arc::clone(&self.cache.budget), self.cache.config.max_object);
+        let fill = Fill::new(Arc::clone(&self.cache.budget), self.live.config.max_object);
         let filling = Arc::new(Filling { key: self.lead.key().clone(), head, tags, began: self.began, fill });
         // The leader's place is taken first, so that the fill never looks abandoned.
         let reader = filling.reader();
@@ -391,7 +422,7 @@ impl Fetch {
 
     /// The body as it is to be stored; `None` if the service is ending.
     async fn prepare(&self, mut head: Head, chunks: Vec<Bytes>) -> Option<(Head, Content)> {
-        let compression = self.cache.config.compress;
+        let compression = self.live.config.compress;
         let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         if !is_needed(&head, length, compression) {
             let content = prepare(&mut head, chunks, compression);
@@ -406,7 +437,7 @@ impl Fetch {
 
     /// Stores, unless what the response is made of was invalidated after it was asked for.
     fn store(&self, stored: &Arc<Stored>) {
-        if !self.cache.view().put(&self.lead, self.began, stored, self.cache.config.max_variants) {
+        if !self.cache.view().put(&self.lead, self.began, stored, self.live.config.max_variants) {
             self.cache.metrics.not_stored(NotStored::Invalidated.as_str());
             return;
         }

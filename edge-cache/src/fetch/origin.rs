@@ -60,7 +60,6 @@ pub enum FetchError {
 pub struct Origin {
     endpoints: watch::Receiver<Endpoints>,
     pools: Mutex<HashMap<Endpoint, Arc<Pool>>>,
-    limits: Limits,
 }
 
 #[derive(Debug, Default)]
@@ -105,8 +104,8 @@ const DOWN_FOR: Duration = Duration::from_secs(1);
 const MAX_HEADERS: usize = 512;
 
 impl Origin {
-    pub fn new(endpoints: watch::Receiver<Endpoints>, limits: Limits) -> Self {
-        Self { endpoints, pools: Mutex::default(), limits }
+    pub fn new(endpoints: watch::Receiver<Endpoints>) -> Self {
+        Self { endpoints, pools: Mutex::default() }
     }
 
     /// The number of endpoints known now.
@@ -120,15 +119,16 @@ impl Origin {
         &self,
         head: request::Parts,
         body: RequestBody,
+        limits: Limits,
     ) -> Result<(response::Parts, OriginBody), FetchError> {
         let uploaded = body.progress();
         let too_late = async {
             uploaded.end().await;
-            tokio::time::sleep(self.limits.first_byte).await;
+            tokio::time::sleep(limits.first_byte).await;
         };
         tokio::select! {
             biased;
-            answer = self.send_with_retries(head, body) => answer,
+            answer = self.send_with_retries(head, body, limits) => answer,
             () = too_late => Err(FetchError::FirstByteTimeout),
         }
     }
@@ -137,6 +137,7 @@ impl Origin {
         &self,
         head: request::Parts,
         body: RequestBody,
+        limits: Limits,
     ) -> Result<(response::Parts, OriginBody), FetchError> {
         let uploaded = body.progress();
         // A request without a body can be made again from its head, once.
@@ -151,7 +152,7 @@ impl Origin {
             let is_kept = kept.is_some();
             let mut connection = match kept {
                 Some(connection) => connection,
-                None => match self.connect(&endpoint).await {
+                None => match Self::connect(&endpoint, limits).await {
                     Ok(connection) => connection,
                     Err(error) => {
                         pool.mark_down();
@@ -165,7 +166,7 @@ impl Origin {
                 },
             };
             let mut refused = match connection.try_send_request(request).await {
-                Ok(response) => return Ok(self.accept(response, connection, lease)),
+                Ok(response) => return Ok(accept(response, connection, lease, limits)),
                 Err(refused) => refused,
             };
             let broken = || FetchError::Broken(root_cause(refused.error()));
@@ -183,27 +184,6 @@ impl Origin {
                 _ => return Err(failed),
             }
         }
-    }
-
-    fn accept(
-        &self,
-        response: Response<Incoming>,
-        connection: SendRequest<RequestBody>,
-        lease: Lease,
-    ) -> (response::Parts, OriginBody) {
-        let (head, incoming) = response.into_parts();
-        let between_bytes = self.limits.between_bytes;
-        let mut body = OriginBody {
-            incoming,
-            connection: Some(connection),
-            lease,
-            deadline: Box::pin(tokio::time::sleep(between_bytes)),
-            between_bytes,
-        };
-        if body.incoming.is_end_stream() {
-            body.give_back();
-        }
-        (head, body)
     }
 
     /// The endpoint with the least to do; those that failed a moment ago only when there is no other.
@@ -228,10 +208,10 @@ impl Origin {
             .ok_or(FetchError::NoEndpoint)
     }
 
-    async fn connect(&self, endpoint: &Endpoint) -> Result<SendRequest<RequestBody>, String> {
-        let stream = endpoint.connect(self.limits.connect).await.map_err(|error| error.to_string())?;
+    async fn connect(endpoint: &Endpoint, limits: Limits) -> Result<SendRequest<RequestBody>, String> {
+        let stream = endpoint.connect(limits.connect).await.map_err(|error| error.to_string())?;
         let (connection, driver) = http1::Builder::new()
-            .max_buf_size(self.limits.head_bytes.max(64 << 10))
+            .max_buf_size(limits.head_bytes.max(64 << 10))
             .max_headers(MAX_HEADERS)
             .handshake(TokioIo::new(stream))
             .await
@@ -248,6 +228,27 @@ impl Origin {
     fn lock_pools(&self) -> MutexGuard<'_, HashMap<Endpoint, Arc<Pool>>> {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn accept(
+    response: Response<Incoming>,
+    connection: SendRequest<RequestBody>,
+    lease: Lease,
+    limits: Limits,
+) -> (response::Parts, OriginBody) {
+    let (head, incoming) = response.into_parts();
+    let between_bytes = limits.between_bytes;
+    let mut body = OriginBody {
+        incoming,
+        connection: Some(connection),
+        lease,
+        deadline: Box::pin(tokio::time::sleep(between_bytes)),
+        between_bytes,
+    };
+    if body.incoming.is_end_stream() {
+        body.give_back();
+    }
+    (head, body)
 }
 
 impl Pool {

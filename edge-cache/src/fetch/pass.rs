@@ -16,10 +16,12 @@ use super::origin::{OriginBody, RequestBody};
 use crate::cache::Cache;
 use crate::error;
 use crate::fetch::FetchError;
+use crate::live::Live;
 use crate::policy::targeted;
 use crate::request::normalise::OUR_VIA;
-use crate::request::{Admission, Normalised, admit};
+use crate::request::{Admission, Normalised, PassReason, admit};
 use crate::respond::{Answer, Body, CacheStatus, Verdict, tags};
+use crate::rules::Orders;
 
 /// Sends the request as the client made it. A successful unsafe one invalidates what it may have changed.
 pub async fn pass(
@@ -38,26 +40,30 @@ pub async fn pass(
     let (began, watch) =
         (cache.epochs.begin(), unsafe_method.then(|| cache.flights.apart(&request.key, &cache.epochs)));
     let requested = SystemTime::now();
-    let (mut head, body) = send(cache, head, body).await?;
+    let (mut head, body) = send(cache, &request.live, request.orders, head, body).await?;
     let times = Times { requested, received: SystemTime::now() };
     let outdated = watch.is_some_and(|watch| watch.is_invalidated());
     if unsafe_method && (head.status.is_success() || head.status.is_redirection()) {
         invalidate(cache, request, &head);
     }
-    if !outdated && let Some(get) = as_get(cache, request, &head) {
-        let flight = cache.flights.apart(&request.key, &cache.epochs);
-        let answer = lead::adopt(cache, flight, get.clone(), began, times, (head, body)).await?;
-        return Ok(answer.into_answer(&get, verdict));
+    if !outdated && let Some(get) = as_get(request, &head) {
+        let flight = cache.flights.apart(&get.key, &cache.epochs);
+        let answer = lead::adopt(cache, flight, &get, began, times, (head, body)).await?;
+        return Ok(answer.into_answer(&get.head, verdict));
     }
+    request.orders.response(&request.live.config.rules, head.status, &head.headers).edit(&mut head.headers);
     tags::strip(&mut head.headers);
     let mut status = CacheStatus::new(verdict);
     status.fwd_status = Some(head.status);
+    if verdict == Verdict::Pass(PassReason::Rule) {
+        status.rule = request.decided_by();
+    }
     Ok((Response::from_parts(head, Body::passed(body)), status))
 }
 
 /// The GET that a POST's response may answer later: it says for how long, and that it is what its own target has
 /// (RFC 9110, section 9.3.3), and such a GET would be looked up.
-fn as_get(cache: &Cache, request: &Normalised, response: &response::Parts) -> Option<request::Parts> {
+fn as_get(request: &Normalised, response: &response::Parts) -> Option<Normalised> {
     if request.head.method != Method::POST || response.status != StatusCode::OK {
         return None;
     }
@@ -65,17 +71,16 @@ fn as_get(cache: &Cache, request: &Normalised, response: &response::Parts) -> Op
     if request.key.join_same_origin(location).as_ref() != Some(&request.key) {
         return None;
     }
-    let directives = targeted::directives(&response.headers, &cache.config.http.targets);
+    let directives = targeted::directives(&response.headers, &request.live.config.http.targets);
     let is_explicit = directives.s_maxage.is_some()
         || directives.max_age.is_some()
         || !directives.is_targeted && response.headers.contains_key(EXPIRES);
-    let mut get = request.head.clone();
-    get.method = Method::GET;
+    let mut get = request.clone();
+    get.head.method = Method::GET;
     for name in OF_THE_POST {
-        get.headers.remove(name);
+        get.head.headers.remove(name);
     }
-    let is_looked_up = admit(&mut get, false, cache.config.preset) == Admission::Lookup;
-    (is_explicit && is_looked_up).then_some(get)
+    (is_explicit && admit(&mut get, false) == Admission::Lookup).then_some(get)
 }
 
 /// What was meant for the POST alone.
@@ -93,13 +98,16 @@ const OF_THE_POST: [HeaderName; 8] = [
 /// Sends a request and brings the response's head to the form that is stored and passed on.
 pub async fn send(
     cache: &Arc<Cache>,
+    live: &Live,
+    orders: Orders,
     head: request::Parts,
     body: RequestBody,
 ) -> Result<(response::Parts, OriginBody), FetchError> {
     cache.metrics.origin_requests.inc();
     let started = Instant::now();
     let (url, request_id) = (head.uri.clone(), head.headers.get(X_REQUEST_ID).cloned());
-    let sent = cache.origin.send(head, body).await;
+    let origin = live.origin(orders.origin).map_or(&cache.origin, |origin| &**origin);
+    let sent = origin.send(head, body, live.config.limits).await;
     cache.metrics.origin_seconds.observe(started.elapsed().as_secs_f64());
     let (mut head, body) = sent.inspect_err(|error| {
         cache.metrics.origin_error(error::reason(error));
@@ -128,7 +136,7 @@ pub async fn send(
 fn invalidate(cache: &Arc<Cache>, request: &Normalised, response: &response::Parts) {
     let named = [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| {
         let reference = response.headers.get(name)?.to_str().ok()?;
-        request.key.join_same_origin(reference)
+        request.key.join_same_origin(reference).map(|key| request.live.key_of(&key))
     });
     for key in std::iter::once(request.key.clone()).chain(named) {
         // Fetches first: one that ends in between must not put the old response back.

@@ -9,8 +9,10 @@ use http::{HeaderMap, HeaderName, Method};
 
 use super::expression::{Expression, ExpressionError, Field, ValueError};
 use crate::key::CacheKey;
-use crate::request::{Normalised, Preset};
+use crate::live::Live;
+use crate::request::Normalised;
 use crate::respond::tags;
+use crate::rules::Preset;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
@@ -100,22 +102,22 @@ pub fn wants_json(headers: &HeaderMap) -> bool {
 
 impl Command {
     /// From a PURGE or BAN request, as Varnish's users and the purgers of Drupal and WordPress send them.
-    pub fn of_request(request: &Normalised, preset: Preset) -> Result<Self, CommandError> {
-        let scope = Scope::of_request(request, preset)?;
+    pub fn of_request(request: &Normalised) -> Result<Self, CommandError> {
+        let scope = Scope::of_request(request)?;
         Ok(Self { scope, mode: mode(&request.head.headers)? })
     }
 
     /// From the admin listener's JSON.
-    pub fn of_json(body: &[u8]) -> Result<Self, CommandError> {
+    pub fn of_json(body: &[u8], live: &Live) -> Result<Self, CommandError> {
         let wish: Wish =
             serde_json::from_slice(body).map_err(|error| CommandError::Json(error.to_string()))?;
         let mode = if wish.soft { Mode::Soft } else { Mode::Hard };
-        Ok(Self { scope: wish.scope()?, mode })
+        Ok(Self { scope: wish.scope(live)?, mode })
     }
 }
 
 impl Scope {
-    fn of_request(request: &Normalised, preset: Preset) -> Result<Self, CommandError> {
+    fn of_request(request: &Normalised) -> Result<Self, CommandError> {
         let headers = &request.head.headers;
         let tags = tags::of(headers);
         let (host, target) = request.key.host_and_target();
@@ -134,7 +136,7 @@ impl Scope {
         match target {
             // Drupal's purgers say so: https://www.drupal.org/project/acquia_purge and those made after it. A
             // page of this name is purged by everyone else.
-            "/site" if is_ban || preset == Preset::Drupal => Ok(Self::Everything),
+            "/site" if is_ban || request.live.config.preset == Preset::Drupal => Ok(Self::Everything),
             // Meant for tags, which are missing.
             "/" | "/tags" if is_ban => Err(CommandError::NothingNamed),
             _ if is_regex(headers)? => {
@@ -142,12 +144,12 @@ impl Scope {
                     .map_err(|why| CommandError::Condition { name: "X-Purge-Method: regex", why })?;
                 Ok(Self::Matching(Expression::of_host(host).and(&url)))
             }
-            _ => Ok(Self::of_url(&request.key)),
+            _ => Ok(Self::of_url(&request.key, &request.live)),
         }
     }
 
     /// One URL, or those of its host that match where it contains `*`.
-    fn of_url(url: &CacheKey) -> Self {
+    fn of_url(url: &CacheKey, live: &Live) -> Self {
         let (host, target) = url.host_and_target();
         if target.contains('*')
             // What does not begin with ~ cannot fail.
@@ -156,7 +158,9 @@ impl Scope {
             return Self::Matching(Expression::of_host(host).and(&path));
         }
         // A purger inside the network speaks HTTP, whatever visitors speak.
-        Self::Url([Scheme::Http, Scheme::Https].map(|scheme| CacheKey::new(scheme, host, target)).into())
+        let keys =
+            [Scheme::Http, Scheme::Https].map(|scheme| live.key_of(&CacheKey::new(scheme, host, target)));
+        Self::Url(keys.into())
     }
 
     fn of_parts(tags: Vec<Box<str>>, expression: Option<Expression>) -> Option<Self> {
@@ -294,7 +298,7 @@ enum TagList {
 }
 
 impl Wish {
-    fn scope(self) -> Result<Scope, CommandError> {
+    fn scope(self, live: &Live) -> Result<Scope, CommandError> {
         let json = |error: CommandError| CommandError::Json(error.to_string());
         let condition = self.condition().map_err(json)?;
         let tags = match self.tags {
@@ -314,7 +318,7 @@ impl Wish {
         match (self.everything, self.url, says_what) {
             (true, None, false) => Ok(Scope::Everything),
             (false, Some(url), false) => match CacheKey::of_url(&url) {
-                Some(key) => Ok(Scope::of_url(&key)),
+                Some(key) => Ok(Scope::of_url(&key, live)),
                 None => Err(CommandError::Json(format!("{url:?} is no http:// or https:// URL"))),
             },
             (false, None, true) => Scope::of_parts(tags.unwrap_or_default(), condition)

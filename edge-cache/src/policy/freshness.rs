@@ -16,6 +16,8 @@ pub enum Source {
     Expires,
     /// 10 % of the time since Last-Modified (section 4.2.2).
     Heuristic,
+    /// A rule of the operator's.
+    Rule,
     /// The response says nothing.
     None,
 }

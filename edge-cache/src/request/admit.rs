@@ -1,17 +1,21 @@
-use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE};
-use http::{Method, request};
+use http::header::{HeaderValue, IF_MATCH, IF_UNMODIFIED_SINCE};
+use http::{Method, StatusCode};
 
-use super::Preset;
-use super::preset::Cookies;
+use super::Normalised;
 use crate::respond::Forward;
+use crate::rules::Decision;
 
 /// What may be done with a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
     /// The cache may answer it.
     Lookup,
     /// It goes to the origin, whatever is stored.
     Pass(PassReason),
+    /// A rule refuses it.
+    Deny(StatusCode),
+    /// A rule sends it elsewhere.
+    Redirect(StatusCode, HeaderValue),
 }
 
 /// Why a request is passed.
@@ -19,8 +23,8 @@ pub enum Admission {
 pub enum PassReason {
     /// Neither GET nor HEAD.
     Method,
-    /// The preset found a session's cookie.
-    SessionCookie,
+    /// A rule says so.
+    Rule,
     /// If-Match and If-Unmodified-Since are for the origin (RFC 9111, section 4.3.2).
     Precondition,
     /// A GET with a body: what it means is between client and origin (RFC 9110, section 9.3.1).
@@ -31,7 +35,7 @@ impl PassReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Method => "method",
-            Self::SessionCookie => "session-cookie",
+            Self::Rule => "rule",
             Self::Precondition => "precondition",
             Self::Body => "body",
         }
@@ -41,21 +45,35 @@ impl PassReason {
     pub const fn forward(self) -> Forward {
         match self {
             Self::Method => Forward::Method,
-            Self::SessionCookie | Self::Precondition | Self::Body => Forward::Bypass,
+            Self::Rule | Self::Precondition | Self::Body => Forward::Bypass,
         }
     }
 }
 
-/// Looks at `head` with the eyes of `preset`, which removes cookies that do not count.
-pub fn admit(head: &mut request::Parts, has_body: bool, preset: Preset) -> Admission {
+/// Does with `request` what the rules say, and tells what may be done with it then.
+pub fn admit(request: &mut Normalised, has_body: bool) -> Admission {
+    let Normalised { head, key, client, live, orders, .. } = request;
+    let rules = &live.config.rules;
+    *orders = rules.apply(head, key, client.ip);
+    let decision = rules.decider(*orders).and_then(|rule| rule.decision.as_ref());
+    match decision {
+        Some(Decision::Deny(status)) => return Admission::Deny(*status),
+        Some(Decision::Redirect(status, template)) => {
+            return match template.location(head, key, client.ip) {
+                Some(location) => Admission::Redirect(*status, location),
+                None => Admission::Deny(StatusCode::BAD_REQUEST),
+            };
+        }
+        Some(Decision::Pass | Decision::Lookup) | None => {}
+    }
     if !matches!(head.method, Method::GET | Method::HEAD) {
         return Admission::Pass(PassReason::Method);
     }
     if has_body {
         return Admission::Pass(PassReason::Body);
     }
-    if preset.apply(&mut head.headers) == Cookies::Session {
-        return Admission::Pass(PassReason::SessionCookie);
+    if matches!(decision, Some(Decision::Pass)) {
+        return Admission::Pass(PassReason::Rule);
     }
     if head.headers.contains_key(IF_MATCH) || head.headers.contains_key(IF_UNMODIFIED_SINCE) {
         return Admission::Pass(PassReason::Precondition);

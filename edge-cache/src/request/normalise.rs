@@ -1,6 +1,7 @@
+use std::sync::Arc;
+
 use common::http::forwarded::{
-    Client, FORWARDED, Scheme, TrustedProxies, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT,
-    X_FORWARDED_PROTO,
+    Client, FORWARDED, Scheme, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO,
 };
 use common::http::{hop_by_hop, request_id};
 use common::listener::Peer;
@@ -8,15 +9,29 @@ use http::header::{EXPECT, HOST, HeaderName, HeaderValue, VIA};
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version, request};
 
+use super::target::canonical;
 use crate::key::CacheKey;
+use crate::live::Live;
+use crate::rules::Orders;
 
 /// A request ready to be looked up and to be sent to the origin.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Normalised {
     pub head: request::Parts,
     pub client: Client,
     pub key: CacheKey,
     pub request_id: HeaderValue,
+    /// The configuration that it came under.
+    pub live: Arc<Live>,
+    /// What the rules want done, once [`admit`](super::admit()) has asked them.
+    pub orders: Orders,
+}
+
+impl Normalised {
+    /// The name of the rule that has decided.
+    pub fn decided_by(&self) -> Option<Arc<str>> {
+        self.live.config.rules.decider(self.orders).map(|rule| Arc::clone(&rule.name))
+    }
 }
 
 /// Why a request is answered here, with an error.
@@ -26,7 +41,7 @@ pub enum Refusal {
     Host,
     /// CONNECT and TRACE: no proxy in front of a site needs them.
     Method,
-    /// Neither a path nor an absolute URI.
+    /// Neither a path nor an absolute URI, or one whose path has a broken percent sign.
     Target,
 }
 
@@ -58,14 +73,15 @@ pub fn normalise(
     mut head: request::Parts,
     peer: &Peer,
     scheme: Scheme,
-    trusted: &TrustedProxies,
+    live: Arc<Live>,
 ) -> Result<Normalised, Refusal> {
     if matches!(head.method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal::Method);
     }
-    let client = Client::of(&head.headers, peer, scheme, trusted);
+    let client = Client::of(&head.headers, peer, scheme, &live.config.trusted_proxies);
     let host = host(&head, client.scheme)?;
     let target = target(&head).ok_or(Refusal::Target)?;
+    let target = canonical(&target, &live.config.query).map_err(|_| Refusal::Target)?;
     let request_id = request_id::of(&head.headers, client.trusted);
     let key = CacheKey::new(client.scheme, &host, target.as_str());
 
@@ -95,7 +111,7 @@ pub fn normalise(
     // Origin form, whatever the client sent (RFC 9112, section 3.2.1).
     head.uri = Uri::from(target);
     head.version = Version::HTTP_11;
-    Ok(Normalised { head, client, key, request_id })
+    Ok(Normalised { head, client, key, request_id, live, orders: Orders::default() })
 }
 
 fn forward(headers: &mut http::HeaderMap, client: &Client, peer: &Peer, host: &str, port: u16) {
@@ -203,9 +219,11 @@ mod tests {
     use super::*;
 
     fn normalised(request: Request<()>, peer: &str) -> Result<Normalised, Refusal> {
-        let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        let config = crate::Config::from_flags(["--trusted-proxies=10.0.0.0/8"]).unwrap();
+        let shutdown = common::shutdown::Shutdown::new(std::time::Duration::ZERO);
+        let live = Arc::new(Live::new(config, &shutdown, None).unwrap());
         let peer = Peer::Tcp { client: peer.parse().unwrap(), local: "10.0.0.1:80".parse().unwrap() };
-        normalise(request.into_parts().0, &peer, Scheme::Http, &trusted)
+        normalise(request.into_parts().0, &peer, Scheme::Http, live)
     }
 
     #[test]

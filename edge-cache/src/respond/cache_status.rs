@@ -1,6 +1,7 @@
 //! `Cache-Status` (RFC 9211), and the short form of it for people.
 
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -24,6 +25,10 @@ pub enum Verdict {
     Miss(Forward),
     /// Forwarded whatever the store had.
     Pass(PassReason),
+    /// Refused by a rule.
+    Deny,
+    /// Sent elsewhere by a rule.
+    Redirect,
     /// An invalidation was carried out or refused.
     Purge,
     /// Answered here with an error.
@@ -62,6 +67,8 @@ impl Verdict {
             Self::Stale(_) => "STALE",
             Self::Miss(_) => "MISS",
             Self::Pass(_) => "PASS",
+            Self::Deny => "DENY",
+            Self::Redirect => "REDIRECT",
             Self::Purge => "PURGE",
             Self::Error => "ERROR",
         }
@@ -76,6 +83,7 @@ impl Verdict {
             Self::Stale(StaleReason::OriginFailed) => "origin-failed",
             Self::Miss(forward) => forward.as_str(),
             Self::Pass(reason) => reason.as_str(),
+            Self::Deny | Self::Redirect => "rule",
             Self::Purge => "invalidate",
             Self::Error => "error",
         }
@@ -96,7 +104,7 @@ impl Forward {
 }
 
 /// One member of `Cache-Status`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct CacheStatus {
     pub verdict: Verdict,
     /// Why the origin was asked, where the answer is an error of our own.
@@ -111,6 +119,8 @@ pub struct CacheStatus {
     pub stored: Option<Result<(), NotStored>>,
     /// What went wrong, where the answer is an error.
     pub error: Option<&'static str>,
+    /// The rule that has decided, where the verdict is a rule's.
+    pub rule: Option<Arc<str>>,
 }
 
 impl CacheStatus {
@@ -123,11 +133,12 @@ impl CacheStatus {
             collapsed: false,
             stored: None,
             error: None,
+            rule: None,
         }
     }
 
     /// Of an error that is answered here: what it is, and why the origin was asked, if it was.
-    pub const fn error(error: &'static str, forward: Option<Forward>) -> Self {
+    pub fn error(error: &'static str, forward: Option<Forward>) -> Self {
         Self { error: Some(error), forward, ..Self::new(Verdict::Error) }
     }
 
@@ -154,7 +165,7 @@ impl fmt::Display for CacheStatus {
             Verdict::Miss(forward) => Some(forward.as_str()),
             Verdict::Pass(reason) => Some(reason.forward().as_str()),
             Verdict::Error => self.forward.map(Forward::as_str),
-            Verdict::Hit | Verdict::Stale(_) | Verdict::Purge => None,
+            Verdict::Hit | Verdict::Stale(_) | Verdict::Purge | Verdict::Deny | Verdict::Redirect => None,
         };
         match forward {
             Some(why) => write!(f, "; fwd={why}")?,
@@ -173,6 +184,10 @@ impl fmt::Display for CacheStatus {
         }
         if self.collapsed {
             f.write_str("; collapsed")?;
+        }
+        // A rule's name has only characters of a token.
+        if let Some(rule) = &self.rule {
+            return write!(f, "; detail=rule:{rule}");
         }
         match self.detail() {
             Some(detail) => write!(f, "; detail={detail}"),
@@ -234,8 +249,7 @@ mod tests {
     ];
 
     fn verdicts() -> impl Strategy<Value = Verdict> {
-        let reasons =
-            [PassReason::Method, PassReason::SessionCookie, PassReason::Precondition, PassReason::Body];
+        let reasons = [PassReason::Method, PassReason::Rule, PassReason::Precondition, PassReason::Body];
         prop_oneof![
             Just(Verdict::Hit),
             Just(Verdict::Stale(StaleReason::WhileRevalidate)),
@@ -261,7 +275,7 @@ mod tests {
             let stored = stored.map(|stored| if stored { Ok(()) } else { Err(NotStored::SurrogateNoStore) });
             let fwd_status = fwd_status.map(|status| StatusCode::from_u16(status).unwrap());
             let error = Some("unreachable");
-            let status = CacheStatus { verdict, forward, ttl, fwd_status, collapsed, stored, error };
+            let status = CacheStatus { verdict, forward, ttl, fwd_status, collapsed, stored, error, rule: None };
             let key = key.map(|target| CacheKey::new(Scheme::Http, "a", &target));
             let mut headers = HeaderMap::new();
             headers.append(CACHE_STATUS, HeaderValue::from_static("upstream; hit"));

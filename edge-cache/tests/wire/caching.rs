@@ -191,7 +191,9 @@ async fn the_drupal_preset_knows_a_session() {
     let pass = edge.get_with("/", &[("Cookie", session)]).await;
     assert_eq!((x_cache(&pass), pass.text().as_str()), ("PASS", session));
     assert!(
-        pass.header("cache-status").unwrap().ends_with("fwd=bypass; fwd-status=200; detail=session-cookie")
+        pass.header("cache-status")
+            .unwrap()
+            .ends_with("fwd=bypass; fwd-status=200; detail=rule:session-cookie")
     );
     assert_eq!(x_cache(&edge.get("/").await), "HIT");
 }

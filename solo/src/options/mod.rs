@@ -71,7 +71,7 @@ pub struct Gateway;
 
 impl Service for Edge {
     type Options = edge_cache::config::Options;
-    const KEPT: &'static [&'static str] = &["config", "listen", "admin", "origin", "preset"];
+    const KEPT: &'static [&'static str] = &["config", "listen", "admin", "origin", "preset", "print-rules"];
 }
 
 impl Service for Web {

@@ -26,7 +26,7 @@ struct Probe {
 fn parse(args: &[&str], env: &[(&str, &str)]) -> Result<Loaded<Probe>, ConfigError> {
     let env: HashMap<&str, &str> = env.iter().copied().collect();
     let args = std::iter::once("probe").chain(args.iter().copied());
-    load_with("PROBE", args, &|name| env.get(name).map(Into::into))
+    load_with("PROBE", args, &[], &|name| env.get(name).map(Into::into))
 }
 
 fn file(text: &str) -> tempfile::NamedTempFile {

@@ -1,19 +1,35 @@
-use common::http::forwarded::{Scheme, TrustedProxies};
+use common::http::forwarded::Scheme;
 use common::listener::Peer;
+use common::shutdown::Shutdown;
 use http::Request;
 
 use super::*;
 use crate::invalidate::{Command, CommandError};
-use crate::request::{Normalised, Preset, normalise};
+use crate::live::Live;
+use crate::request::{Normalised, normalise};
+
+fn live(preset: &str) -> Arc<Live> {
+    let config = crate::Config::from_flags(["--preset", preset]).unwrap();
+    Arc::new(Live::new(config, &Shutdown::new(Duration::ZERO), None).unwrap())
+}
 
 fn request(method: &str, target: &str, fields: &[(&'static str, &str)]) -> Normalised {
+    request_under(&live("none"), method, target, fields)
+}
+
+fn request_under(
+    live: &Arc<Live>,
+    method: &str,
+    target: &str,
+    fields: &[(&'static str, &str)],
+) -> Normalised {
     let mut request = Request::builder().method(method).uri(target).header("host", "a.example");
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
     let peer = Peer::Tcp { client: "10.0.0.1:1".parse().unwrap(), local: "10.0.0.2:80".parse().unwrap() };
     let (head, ()) = request.body(()).unwrap().into_parts();
-    normalise(head, &peer, Scheme::Http, &TrustedProxies::new(Vec::new())).unwrap()
+    normalise(head, &peer, Scheme::Http, Arc::clone(live)).unwrap()
 }
 
 /// Every form of a request with its JSON, and what both mean.
@@ -130,30 +146,31 @@ fn requests_and_their_json() {
         ),
     ];
     for (method, target, fields, json, expected) in cases {
-        let of_request = Command::of_request(&request(method, target, fields), Preset::None).unwrap();
+        let of_request = Command::of_request(&request(method, target, fields)).unwrap();
         assert_eq!(of_request.to_string(), *expected, "{method} {target} {fields:?}");
-        assert_eq!(Command::of_json(json.as_bytes()).unwrap(), of_request, "{json}");
+        assert_eq!(Command::of_json(json.as_bytes(), &live("none")).unwrap(), of_request, "{json}");
     }
 }
 
 #[test]
 fn a_url_is_purged_for_both_schemes() {
-    let command = Command::of_request(&request("PURGE", "/", &[]), Preset::None).unwrap();
+    let command = Command::of_request(&request("PURGE", "/", &[])).unwrap();
     assert_eq!(command.scope, Scope::Url(vec![key("http://a.example/"), key("https://a.example/")]));
 }
 
 #[test]
 fn drupal_purges_everything_by_the_path_of_the_site() {
-    let command = |preset| Command::of_request(&request("PURGE", "/site", &[]), preset).unwrap().to_string();
-    assert_eq!(command(Preset::Drupal), "hard purge of everything");
-    assert_eq!(command(Preset::None), "hard purge of http://a.example/site", "a page of that name");
+    let command = |preset| {
+        Command::of_request(&request_under(&live(preset), "PURGE", "/site", &[])).unwrap().to_string()
+    };
+    assert_eq!(command("drupal"), "hard purge of everything");
+    assert_eq!(command("none"), "hard purge of http://a.example/site", "a page of that name");
 }
 
 #[test]
 fn many_tags_are_logged_briefly() {
     let tags: Vec<String> = (10..500).map(|number| format!("node:{number}")).collect();
-    let command =
-        Command::of_request(&request("BAN", "/", &[("cache-tags", &tags.join(" "))]), Preset::None).unwrap();
+    let command = Command::of_request(&request("BAN", "/", &[("cache-tags", &tags.join(" "))])).unwrap();
     assert!(matches!(&command.scope, Scope::Tags(all) if all.len() == 490));
     assert!(command.to_string().ends_with("node:106 node:107 node:108 and 480 more"), "{command}");
 }
@@ -198,7 +215,7 @@ fn errors_say_what_is_accepted() {
     ];
     for (line, fields, expected) in cases {
         let (method, target) = line.split_once(' ').unwrap();
-        let error = Command::of_request(&request(method, target, fields), Preset::None).unwrap_err();
+        let error = Command::of_request(&request(method, target, fields)).unwrap_err();
         assert!(error.to_string().contains(expected), "{line} {fields:?}: {error}");
     }
     let cases = [
@@ -217,7 +234,7 @@ fn errors_say_what_is_accepted() {
         (r#"{"header":["content-type"]}"#, "invalid type"),
     ];
     for (json, expected) in cases {
-        let error = Command::of_json(json.as_bytes()).unwrap_err();
+        let error = Command::of_json(json.as_bytes(), &live("none")).unwrap_err();
         assert!(matches!(error, CommandError::Json(_)));
         let error = error.to_string();
         assert!(error.contains(expected), "{json}: {error}");

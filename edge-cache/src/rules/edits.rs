@@ -1,0 +1,242 @@
+//! What rules change: parameters, cookies, header fields, and where the request goes.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use common::rules::{Text, cookies};
+use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue};
+use http::{Uri, request};
+
+use crate::key::CacheKey;
+use crate::request::target::{ParamName, with_parameters};
+
+/// What one rule changes of a request.
+#[derive(Debug, Default)]
+pub struct RequestEdits {
+    pub params: Option<Selection<ParamName>>,
+    pub cookies: Option<Selection<Text>>,
+    pub remove: Vec<HeaderName>,
+    pub set: Vec<(HeaderName, Template)>,
+    /// Counts in [`Rules::origins`](super::Rules::origins).
+    pub origin: Option<usize>,
+}
+
+/// Which of several named things are left.
+#[derive(Debug)]
+pub enum Selection<T> {
+    Only(Vec<T>),
+    AllBut(Vec<T>),
+}
+
+/// What happens to a response that could be shared but for its Set-Cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetCookie {
+    /// It loses the field.
+    Strip,
+    /// Everybody gets the field.
+    Share,
+}
+
+/// A text with places for parts of the request.
+#[derive(Debug)]
+pub struct Template(Vec<Piece>);
+
+#[derive(Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Scheme,
+    Host,
+    Path,
+    Query,
+    Target,
+    Client,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0}: the places are {{scheme}}, {{host}}, {{path}}, {{query}}, {{target}} (path and query) and {{client}}, and braces are written twice"
+)]
+pub struct TemplateError(String);
+
+impl RequestEdits {
+    /// Whether there is nothing in `head` that this could change.
+    pub fn are_idle(&self, head: &request::Parts) -> bool {
+        self.remove.is_empty()
+            && self.set.is_empty()
+            && self.origin.is_none()
+            && (self.cookies.is_none() || !head.headers.contains_key(COOKIE))
+            && (self.params.is_none() || head.uri.query().is_none())
+    }
+
+    pub fn make(&self, head: &mut request::Parts, key: &mut CacheKey, client: IpAddr) {
+        if let Some(params) = &self.params
+            && let Some(target) = head.uri.path_and_query()
+            && let Some(target) = with_parameters(target, |name| params.leaves(|param| param.matches(name)))
+        {
+            *key = key.with_target(target.as_str());
+            head.uri = Uri::from(target);
+        }
+        if let Some(selection) = &self.cookies {
+            edit_cookies(&mut head.headers, selection);
+        }
+        for name in &self.remove {
+            head.headers.remove(name);
+        }
+        for (name, template) in &self.set {
+            let value = HeaderValue::from_maybe_shared(Bytes::from(template.render(head, key, client)));
+            // What a request is made of is legal in a field.
+            if let Ok(value) = value {
+                head.headers.insert(name, value);
+            }
+        }
+    }
+}
+
+impl<T> Selection<T> {
+    fn leaves(&self, matches: impl Fn(&T) -> bool) -> bool {
+        match self {
+            Self::Only(kept) => kept.iter().any(matches),
+            Self::AllBut(removed) => !removed.iter().any(matches),
+        }
+    }
+}
+
+/// Nothing is written when nothing is removed.
+fn edit_cookies(headers: &mut HeaderMap, selection: &Selection<Text>) {
+    let leaves = |name: &[u8]| selection.leaves(|text| text.matches(name));
+    if cookies(headers).all(|(name, _)| leaves(name)) {
+        return;
+    }
+    let mut left: Vec<u8> = Vec::new();
+    for (name, value) in cookies(headers).filter(|(name, _)| leaves(name)) {
+        if !left.is_empty() {
+            left.extend_from_slice(b"; ");
+        }
+        left.extend_from_slice(name);
+        left.push(b'=');
+        left.extend_from_slice(value);
+    }
+    headers.remove(COOKIE);
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(left))
+        && !value.is_empty()
+    {
+        headers.insert(COOKIE, value);
+    }
+}
+
+impl Template {
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let mut pieces = Vec::new();
+        let mut plain = String::new();
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            rest = &rest[first.len_utf8()..];
+            if matches!(first, '{' | '}') && rest.starts_with(first) {
+                rest = &rest[1..];
+                plain.push(first);
+            } else if first == '{' {
+                let (place, after) = rest
+                    .split_once('}')
+                    .ok_or_else(|| TemplateError(format!("a brace without its partner in {text:?}")))?;
+                let piece = match place {
+                    "scheme" => Piece::Scheme,
+                    "host" => Piece::Host,
+                    "path" => Piece::Path,
+                    "query" => Piece::Query,
+                    "target" => Piece::Target,
+                    "client" => Piece::Client,
+                    _ => return Err(TemplateError(format!("{{{place}}} is no place"))),
+                };
+                if !plain.is_empty() {
+                    pieces.push(Piece::Text(std::mem::take(&mut plain)));
+                }
+                pieces.push(piece);
+                rest = after;
+            } else if first == '}' {
+                return Err(TemplateError(format!("a brace without its partner in {text:?}")));
+            } else {
+                plain.push(first);
+            }
+        }
+        if !plain.is_empty() {
+            pieces.push(Piece::Text(plain));
+        }
+        Ok(Self(pieces))
+    }
+
+    pub fn render(&self, head: &request::Parts, key: &CacheKey, client: IpAddr) -> String {
+        let mut out = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => out.push_str(text),
+                Piece::Scheme => out.push_str(key.scheme()),
+                Piece::Host => out.push_str(key.host_name()),
+                Piece::Path => out.push_str(head.uri.path()),
+                Piece::Query => out.push_str(head.uri.query().unwrap_or_default()),
+                Piece::Target => out.push_str(key.host_and_target().1),
+                Piece::Client => out.push_str(&client.to_string()),
+            }
+        }
+        out
+    }
+
+    /// Whether it is written so itself, whatever the request is.
+    pub fn begins_with(&self, text: &str) -> bool {
+        matches!(self.0.first(), Some(Piece::Text(first)) if first.starts_with(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn templates() {
+        let (mut head, ()) = http::Request::get("/a/b?c=d").body(()).unwrap().into_parts();
+        let key = CacheKey::new(common::http::forwarded::Scheme::Http, "a.example:8080", "/a/b?c=d");
+        let cases = [
+            ("https://{host}{target}", "https://a.example/a/b?c=d"),
+            ("{scheme}:{path}:{query}:{client}", "http:/a/b:c=d:192.0.2.1"),
+            ("{{a}} {{{{", "{a} {{"),
+            ("", ""),
+        ];
+        for (template, expected) in cases {
+            let template = Template::parse(template).unwrap();
+            assert_eq!(template.render(&head, &key, "192.0.2.1".parse().unwrap()), expected);
+        }
+        for bad in ["{", "}", "{hots}", "a{b", "{}"] {
+            assert!(
+                Template::parse(bad).unwrap_err().to_string().contains("the places are {scheme}"),
+                "{bad}"
+            );
+        }
+        head.uri = "//evil.example/x".parse().unwrap_or_else(|_| "/x".parse().unwrap());
+        let key = key.with_target("//evil.example/x");
+        let location = |template: &str| {
+            let client = "192.0.2.1".parse().unwrap();
+            let value = Template::parse(template).unwrap().location(&head, &key, client).unwrap();
+            value.to_str().unwrap().to_owned()
+        };
+        assert_eq!(location("{target}"), "/evil.example/x", "a path is no host");
+        assert_eq!(location("//cdn.example{target}"), "//cdn.example//evil.example/x");
+    }
+
+    #[test]
+    fn cookie_edits() {
+        let texts = |names: &[&str]| names.iter().map(|name| Text::plain(name).unwrap()).collect();
+        let cases = [
+            (Selection::AllBut(texts(&["*"])), "a=1; b=2", None),
+            (Selection::AllBut(texts(&["_ga*"])), "_ga=1; b=2;_gat=3;c", Some("b=2; c=")),
+            (Selection::AllBut(texts(&["x"])), "a=1;b=2", Some("a=1;b=2")),
+            (Selection::Only(texts(&["SESS*"])), "a=1; SESS1=x=y", Some("SESS1=x=y")),
+            (Selection::Only(texts(&["SESS*"])), "a=1", None),
+        ];
+        for (selection, cookie, expected) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, cookie.parse().unwrap());
+            edit_cookies(&mut headers, &selection);
+            assert_eq!(headers.get(COOKIE).map(|value| value.to_str().unwrap()), expected, "{cookie}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Rules: what an operator wants done with requests and with what the origin answers them.
+//!
+//! 1. [`read`]: a `[[rule]]` of the file, or of a preset ([`presets`]), becomes a [`Rule`].
+//! 2. [`list`]: the file's rules and the preset's become one list, in their order.
+//! 3. [`Rules::apply`] goes through the list with a request. Every rule that fits makes its [`edits`]; the
+//!    first that has a [`Decision`] ends it. What is left to do is in the [`Orders`].
+//! 4. [`response`]: what the rules that fitted want of the origin's response.
+//!
+//! Nothing is copied unless it is changed, and a list without rules costs nothing.
+
+pub mod edits;
+mod list;
+pub mod presets;
+mod read;
+pub mod response;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use common::config::ConfigFile;
+use common::discovery::Target;
+use common::rules::{RuleError, Source, Subject, When, decoded_path};
+use http::{HeaderValue, StatusCode, Uri, request};
+
+pub use edits::SetCookie;
+use edits::{RequestEdits, Template};
+pub use presets::Preset;
+use response::ResponseRule;
+pub use response::{Orders, ResponseOrders};
+
+use crate::key::CacheKey;
+
+/// The rules in force, in their order.
+#[derive(Debug, Default)]
+pub struct Rules {
+    list: Vec<Rule>,
+    /// What the rules' `origin` keys say, each once.
+    origins: Vec<Vec<Target>>,
+}
+
+#[derive(Debug)]
+pub struct Rule {
+    pub name: Arc<str>,
+    when: When,
+    edits: RequestEdits,
+    response: Option<ResponseRule>,
+    pub decision: Option<Decision>,
+    /// As it was written, to be printed.
+    text: String,
+}
+
+/// What ends the evaluation.
+#[derive(Debug)]
+pub enum Decision {
+    /// The cache may answer.
+    Lookup,
+    /// To the origin, whatever is stored.
+    Pass,
+    /// Answered here with this status.
+    Deny(StatusCode),
+    Redirect(StatusCode, Template),
+}
+
+impl Rules {
+    /// Those of `preset` and, if there is a file, of its tables `[[rule]]`.
+    pub fn of(preset: Preset, file: Option<Source<'_>>) -> Result<Self, RuleError> {
+        list::merge(preset, file)
+    }
+
+    /// Edits `head`, and `key` with it, as the rules have it.
+    pub fn apply(&self, head: &mut request::Parts, key: &mut CacheKey, client: IpAddr) -> Orders {
+        self.apply_seen(head, key, client, |_| ())
+    }
+
+    /// [`apply`](Self::apply), which says which rules fit.
+    pub fn apply_seen(
+        &self,
+        head: &mut request::Parts,
+        key: &mut CacheKey,
+        client: IpAddr,
+        mut seen: impl FnMut(&Rule),
+    ) -> Orders {
+        let mut orders = Orders::default();
+        if self.list.is_empty() {
+            return orders;
+        }
+        // Its bytes are shared, not copied.
+        let uri = head.uri.clone();
+        let path = decoded_path(uri.path());
+        for (index, rule) in self.list.iter().enumerate() {
+            if rule.edits.are_idle(head) && rule.response.is_none() && rule.decision.is_none() {
+                continue;
+            }
+            if !rule.when.fits(&subject(head, key, &path, client)) {
+                continue;
+            }
+            seen(rule);
+            rule.edits.make(head, key, client);
+            orders.origin = rule.edits.origin.or(orders.origin);
+            if let Some(response) = &rule.response {
+                orders.responding |= response.bit;
+            }
+            if rule.decision.is_some() {
+                orders.decided_by = Some(index);
+                break;
+            }
+        }
+        orders
+    }
+
+    /// The rule that has decided.
+    pub fn decider(&self, orders: Orders) -> Option<&Rule> {
+        self.list.get(orders.decided_by?)
+    }
+
+    /// The origins that rules name; [`Orders::origin`] counts in these.
+    pub fn origins(&self) -> &[Vec<Target>] {
+        &self.origins
+    }
+
+    /// The key of what is asked for at `key` by a plain GET.
+    pub fn key_of(&self, key: &CacheKey) -> CacheKey {
+        let mut key = key.clone();
+        let Ok(uri) = key.host_and_target().1.parse::<Uri>() else { return key };
+        let mut head = http::Request::new(()).into_parts().0;
+        head.uri = uri;
+        self.apply(&mut head, &mut key, IpAddr::from([0, 0, 0, 0]));
+        key
+    }
+
+    /// As TOML that a configuration file may hold.
+    pub fn render(&self) -> String {
+        let rules: Vec<String> = self.list.iter().map(|rule| format!("[[rule]]\n{}", rule.text)).collect();
+        rules.join("\n")
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(|rule| &*rule.name)
+    }
+}
+
+/// The rules of a file as they are written there.
+pub fn written(file: &ConfigFile) -> String {
+    let rules = file.source().each("rule", |table| Ok(format!("\n[[rule]]\n{}", table.render())));
+    // What cannot be read was an error before.
+    rules.unwrap_or_default().concat()
+}
+
+fn subject<'a>(head: &'a request::Parts, key: &'a CacheKey, path: &'a [u8], client: IpAddr) -> Subject<'a> {
+    Subject {
+        method: &head.method,
+        scheme: key.scheme(),
+        host: key.host_name(),
+        path,
+        query: head.uri.query().unwrap_or_default(),
+        headers: &head.headers,
+        client,
+    }
+}
+
+impl Template {
+    /// For a Location: never one that leads to another host unless it is written so.
+    pub fn location(&self, head: &request::Parts, key: &CacheKey, client: IpAddr) -> Option<HeaderValue> {
+        let text = self.render(head, key, client);
+        let rest = text.trim_start_matches(['/', '\\']);
+        let is_of_a_path = text.starts_with('/') && text.len() - rest.len() > 1 && !self.begins_with("//");
+        let text = if is_of_a_path { format!("/{rest}") } else { text };
+        HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;
