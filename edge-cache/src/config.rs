@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser};
@@ -113,7 +114,7 @@ pub struct CacheOptions {
 }
 
 /// What the service runs with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     pub listen: Vec<Address>,
     pub listening: ListenOptions,
@@ -122,7 +123,7 @@ pub struct Config {
     pub admin: Address,
     pub preset: Preset,
     /// The preset's and the file's.
-    pub rules: Rules,
+    pub rules: Arc<Rules>,
     pub query: QueryForm,
     pub trusted_proxies: TrustedProxies,
     pub purge_from: Vec<IpNet>,
@@ -192,7 +193,7 @@ impl Config {
             discovery,
             admin,
             preset,
-            rules: Rules::of(preset, file.map(ConfigFile::source))?,
+            rules: Arc::new(Rules::of(preset, file.map(ConfigFile::source))?),
             query: QueryForm { order: query, strip: strip_params },
             trusted_proxies: TrustedProxies::new(trusted_proxies),
             purge_from,
@@ -217,7 +218,36 @@ impl Config {
 
     /// From flags alone, for tests and for a service inside another process.
     pub fn from_flags<'a>(flags: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
-        Self::resolve(Options::try_parse_from(std::iter::once("edge-cache").chain(flags))?, None)
+        Self::from_flags_and(flags, None)
+    }
+
+    /// From flags, with the rules of a file.
+    pub fn from_flags_and<'a>(
+        flags: impl IntoIterator<Item = &'a str>,
+        file: Option<&ConfigFile>,
+    ) -> Result<Self, ConfigError> {
+        Self::resolve(Options::try_parse_from(std::iter::once("edge-cache").chain(flags))?, file)
+    }
+
+    /// What is in force after `new` was read: of `new` only what can change while the service runs
+    /// ([`LIVE`](crate::reload::LIVE)).
+    #[must_use]
+    pub fn reloaded(&self, new: Self) -> Self {
+        Self {
+            preset: new.preset,
+            rules: new.rules,
+            query: new.query,
+            trusted_proxies: new.trusted_proxies,
+            purge_from: new.purge_from,
+            // The memory stays what it is.
+            max_object: new.max_object.min(self.memory / 2),
+            max_variants: new.max_variants,
+            stale: new.stale,
+            http: new.http,
+            limits: new.limits,
+            client_timeout: new.client_timeout,
+            ..self.clone()
+        }
     }
 }
 

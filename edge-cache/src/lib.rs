@@ -16,6 +16,7 @@ pub mod key;
 pub mod live;
 pub mod metrics;
 pub mod policy;
+pub mod reload;
 pub mod request;
 pub mod respond;
 pub mod rules;
@@ -28,10 +29,11 @@ use common::telemetry::{Registry, register_process};
 
 pub use config::Config;
 pub use error::Error;
+pub use reload::Reload;
 pub use server::{Service, bind};
 
 /// Serves until `shutdown` drains: the cache and its admin listener.
-pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
+pub async fn run(config: Config, reload: Option<Reload>, shutdown: Shutdown) -> Result<(), Error> {
     let mut registry = Registry::default();
     register_process(&mut registry);
     let admin = Admin::bind(&config.admin).await?;
@@ -39,6 +41,6 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     let bound: Vec<String> = service.bound().iter().map(ToString::to_string).collect();
     tracing::info!(listen = bound.join(" "), admin = %admin.local(), "edge-cache is serving");
     admin.serve(registry, vec![service.pages()], &shutdown);
-    service.run().await;
+    service.reloading(reload).run().await;
     Ok(())
 }

@@ -7,15 +7,17 @@ use common::config::{Loaded, Verb};
 use common::limits::raise_open_files;
 use common::shutdown::{Drained, Shutdown};
 use common::telemetry;
-use edge_cache::Config;
 use edge_cache::config::load;
-use edge_cache::rules;
+use edge_cache::reload::{Known, Reading, Reload};
+use edge_cache::{Config, rules};
 
 fn main() -> ExitCode {
-    let Loaded { options, rendered, file } = match load(std::env::args_os()) {
+    let loaded = match load(std::env::args_os()) {
         Ok(loaded) => loaded,
         Err(error) => return error.report("edge-cache"),
     };
+    let reload = Reload::new(Known::of(&loaded), || Reading::of(load(std::env::args_os())?));
+    let Loaded { options, rendered, file, .. } = loaded;
     let (verb, log, print_rules) = (options.verb, options.log.clone(), options.print_rules);
     let config = match Config::resolve(options, file.as_ref()) {
         Ok(config) => config,
@@ -31,7 +33,9 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Verb::Healthcheck => block_on(async { Ok(healthcheck(&config.admin).await?) }),
-        Verb::Serve => telemetry::init(&log).map_err(Into::into).and_then(|()| block_on(serve(config))),
+        Verb::Serve => {
+            telemetry::init(&log).map_err(Into::into).and_then(|()| block_on(serve(config, reload)))
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,10 +47,10 @@ fn main() -> ExitCode {
     }
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, reload: Reload) -> anyhow::Result<()> {
     raise_open_files();
     let shutdown = Shutdown::on_signals(config.shutdown_timeout, config.drain_delay)?;
-    edge_cache::run(config, shutdown.clone()).await?;
+    edge_cache::run(config, Some(reload.on_hangup()?), shutdown.clone()).await?;
     if let Drained::Forced { tasks } = shutdown.finish().await {
         tracing::warn!(tasks, "ended with work unfinished");
     }

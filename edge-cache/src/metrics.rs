@@ -31,6 +31,11 @@ struct Header {
     header: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
 #[derive(Debug)]
 pub struct Metrics {
     requests: Family<VerdictLabels, Counter>,
@@ -48,6 +53,7 @@ pub struct Metrics {
     pub purges: PurgeMetrics,
     pub fills: Gauge<i64, AtomicI64>,
     pub origin_seconds: Histogram,
+    config_reloads: Family<Outcome, Counter>,
 }
 
 impl Metrics {
@@ -71,6 +77,7 @@ impl Metrics {
             purges: PurgeMetrics::register(registry),
             fills: Gauge::default(),
             origin_seconds: Histogram::new(latency_buckets()),
+            config_reloads: Family::default(),
         };
         registry.register("requests", "Requests by decision and reason", metrics.requests.clone());
         registry.register("sent_bytes", "Bytes of response bodies", metrics.bytes_sent.clone());
@@ -96,6 +103,11 @@ impl Metrics {
         );
         registry.register("fills", "Bodies on their way into the store", metrics.fills.clone());
         registry.register("origin_seconds", "Time to the origin's head", metrics.origin_seconds.clone());
+        registry.register(
+            "config_reloads",
+            "Times that the configuration was read anew, by outcome",
+            metrics.config_reloads.clone(),
+        );
         registry.register_collector(Box::new(Held(Arc::clone(store))));
         metrics
     }
@@ -117,6 +129,10 @@ impl Metrics {
     pub fn exploded(&self, header: &str) {
         let header = if header.len() <= 40 { header.to_owned() } else { "other".to_owned() };
         self.exploded.get_or_create(&Header { header }).inc();
+    }
+
+    pub fn config_reload(&self, outcome: &'static str) {
+        self.config_reloads.get_or_create(&Outcome { outcome }).inc();
     }
 
     pub fn not_stored(&self, reason: &'static str) {

@@ -27,6 +27,7 @@ use crate::interim::{Channel, InterimStream};
 use crate::invalidate::{Epochs, TagIndex};
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::reload::Reload;
 use crate::store::Store;
 
 /// A cache that is bound to its addresses and not yet serving.
@@ -34,6 +35,7 @@ use crate::store::Store;
 pub struct Service {
     cache: Arc<Cache>,
     listeners: Vec<Listener>,
+    reload: Option<Reload>,
 }
 
 /// Header fields of one request; hyper's own limit is 100.
@@ -67,13 +69,19 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
         shutdown: shutdown.clone(),
         live: ArcSwap::from_pointee(Live::new(config, shutdown, None)?),
     };
-    Ok(Service { cache: Arc::new(cache), listeners })
+    Ok(Service { cache: Arc::new(cache), listeners, reload: None })
 }
 
 impl Service {
     /// The addresses that were bound, in the order of the configuration.
     pub fn bound(&self) -> Vec<Bound> {
         self.listeners.iter().map(|listener| listener.local().clone()).collect()
+    }
+
+    /// Reads the configuration anew when it changes.
+    #[must_use]
+    pub fn reloading(self, reload: Option<Reload>) -> Self {
+        Self { reload, ..self }
     }
 
     pub fn pages(&self) -> Arc<CachePages> {
@@ -84,6 +92,9 @@ impl Service {
     pub async fn run(self) {
         let shutdown = self.cache.shutdown.clone();
         shutdown.spawn_until_drain(tidy_tags(Arc::clone(&self.cache)));
+        if let Some(reload) = self.reload {
+            shutdown.spawn_until_drain(reload.watch(Arc::clone(&self.cache)));
+        }
         for listener in self.listeners {
             let cache = Arc::clone(&self.cache);
             shutdown.spawn_until_drain(async move {

@@ -101,6 +101,12 @@ impl Chain {
         Ok(Self { edge, web, gateway, inner, php, admin: bound })
     }
 
+    /// Has edge-cache read its part of the configuration anew when the file changes.
+    #[must_use]
+    pub fn reloading(self, reload: edge_cache::Reload) -> Self {
+        Self { edge: self.edge.reloading(Some(reload)), ..self }
+    }
+
     /// Where the site is served.
     pub fn bound(&self) -> Vec<Bound> {
         self.edge.bound()

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::config::{ByteSize, ConfigError};
+use common::config::{ByteSize, ConfigError, ConfigFile};
 use common::http::access_log::Destination;
 use common::net::Address;
 
@@ -50,7 +50,11 @@ const SETTINGS: [(&str, &str); 3] =
     [("memory_limit", "256M"), ("upload_max_filesize", "512M"), ("post_max_size", "520M")];
 
 impl Config {
-    pub fn resolve(options: Options, given: &std::path::Path) -> Result<Self, SetupError> {
+    pub fn resolve(
+        options: Options,
+        file: Option<&ConfigFile>,
+        given: &std::path::Path,
+    ) -> Result<Self, SetupError> {
         let site = detect(given)?;
         let php = Installation::find(options.php_fpm.as_deref())?;
         site.requirements
@@ -59,6 +63,7 @@ impl Config {
         let account = Account::choose(&site.docroot)
             .map_err(|cause| SetupError::Owner { docroot: site.docroot.clone(), cause })?;
 
+        let edge = edge(&options, site.application.preset(), file)?;
         let preset = match options.preset.as_str() {
             "auto" => site.application.preset().to_owned(),
             named => named.to_owned(),
@@ -66,10 +71,6 @@ impl Config {
         let preset_flag = format!("--preset={preset}");
         let workers = format!("--workers-per-upstream={}", options.workers_per_upstream);
         let docroot = format!("--docroot={}", site.docroot.display());
-        let mut edge = edge_cache::Config::from_flags(options.edge.flags().chain([preset_flag.as_str()]))?;
-        edge.listen = options.listen;
-        edge.listening = options.listening;
-        edge.access_log = options.access.access_log;
         let mut web = web_proxy::Config::from_flags(
             options.web.flags().chain([preset_flag.as_str(), docroot.as_str()]),
         )?;
@@ -97,6 +98,22 @@ impl Config {
     pub fn memory(&self) -> ByteSize {
         ByteSize::new(self.edge.memory)
     }
+}
+
+/// edge-cache's own configuration, with the rules of the file; `detected` is the preset of what was found.
+pub fn edge(
+    options: &Options,
+    detected: &str,
+    file: Option<&ConfigFile>,
+) -> Result<edge_cache::Config, ConfigError> {
+    let preset = if options.preset == "auto" { detected } else { options.preset.as_str() };
+    let preset = format!("--preset={preset}");
+    let flags = options.edge.flags().chain([preset.as_str()]);
+    let mut edge = edge_cache::Config::from_flags_and(flags, file)?;
+    edge.listen.clone_from(&options.listen);
+    edge.listening = options.listening.clone();
+    edge.access_log = options.access.access_log.clone();
+    Ok(edge)
 }
 
 /// Ours, over them what the application needs, over these what a person wants: one value of each, since of two

@@ -3,19 +3,24 @@
 use std::process::ExitCode;
 
 use common::admin::healthcheck;
-use common::config::{self, Loaded, Verb};
+use common::config::{self, ConfigError, Loaded, Verb};
 use common::limits::raise_open_files;
 use common::shutdown::{Drained, Shutdown};
 use common::telemetry;
+use edge_cache::reload::{Known, Reading, Reload};
+use edge_cache::rules;
 use solo::banner::Banner;
+use solo::config::edge;
 use solo::options::Options;
 use solo::{Chain, Config, SetupError};
 
 fn main() -> ExitCode {
-    let Loaded { options, rendered } = match config::load::<Options>("SOLO", std::env::args_os()) {
+    let loaded = match load() {
         Ok(loaded) => loaded,
         Err(error) => return error.report("solo"),
     };
+    let known = Known::of(&loaded);
+    let Loaded { options, rendered, file, .. } = loaded;
     let (verb, folder) = match options.words() {
         Ok(words) => words,
         Err(problem) => return fail(&problem, 2),
@@ -27,27 +32,38 @@ fn main() -> ExitCode {
             Err(error) => fail(&error, 1),
         };
     }
-    let config = match Config::resolve(options, &folder) {
+    let config = match Config::resolve(options, file.as_ref(), &folder) {
         Ok(config) => config,
         Err(SetupError::Config(error)) => return error.report("solo"),
         Err(error) => return fail(&error, 2),
     };
     if verb == Verb::Check {
-        print!("{rendered}");
+        print!("{rendered}{}", file.as_ref().map(rules::written).unwrap_or_default());
         return ExitCode::SUCCESS;
     }
-    match telemetry::init(&log).map_err(Into::into).and_then(|()| block_on(serve(config))) {
+    // No SIGHUP: the end of a terminal ends what runs in it.
+    let detected = config.site.application.preset().to_owned();
+    let reload = Reload::new(known, move || {
+        let Loaded { options, values, file, .. } = load()?;
+        let config = edge(&options, &detected, file.as_ref())?;
+        Ok(Reading { config, known: Known { values, file } })
+    });
+    match telemetry::init(&log).map_err(Into::into).and_then(|()| block_on(serve(config, reload))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 2),
     }
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+fn load() -> Result<Loaded<Options>, ConfigError> {
+    config::load_beside("SOLO", std::env::args_os(), &["rule"])
+}
+
+async fn serve(config: Config, reload: Reload) -> anyhow::Result<()> {
     raise_open_files();
     let (grace, delay) = (config.grace, config.drain_delay);
     let shutdown = Shutdown::on_signals(grace, delay)?;
     let banner = Banner::of(&config);
-    let chain = Chain::bind(config, &shutdown).await?;
+    let chain = Chain::bind(config, &shutdown).await?.reloading(reload);
     print!("{}", banner.with(&chain.bound(), chain.admin()));
     if let Drained::Forced { tasks } = chain.run(grace, &shutdown).await {
         tracing::warn!(tasks, "ended with work unfinished");

@@ -4,6 +4,7 @@
 //! (or from `PREFIX_KEY_FILE`) becomes the default of its option. Before that it is parsed alone,
 //! so that an error can name the place it stands in.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ pub struct Loaded<T> {
     pub options: T,
     /// The same as a TOML file that `--config` accepts, each key with its source: what `check` prints.
     pub rendered: String,
+    /// Each option's value as `rendered` has it, by key.
+    pub values: BTreeMap<String, String>,
     /// The file that was read, if there is one.
     pub file: Option<ConfigFile>,
 }
@@ -120,21 +123,29 @@ fn load_with<T: Parser>(
     });
 
     let mut matches = command.try_get_matches_from(args)?;
-    let rendered = render(&resolve(&plain, &matches, &sources));
+    let resolved = resolve(&plain, &matches, &sources);
+    let rendered = render(&resolved);
+    let values = resolved.iter().map(|option| (option.key.clone(), option.value())).collect();
     let options = T::from_arg_matches_mut(&mut matches)?;
-    Ok(Loaded { options, rendered, file })
+    Ok(Loaded { options, rendered, values, file })
 }
 
 fn render(resolved: &[Resolved]) -> String {
     let mut out = String::new();
-    for Resolved { key, values, many, switch, source } in resolved {
-        let quote = |value: &String| if *switch { value.clone() } else { format!("{value:?}") };
-        let quoted: Vec<String> = values.iter().map(quote).collect();
-        let value = if *many { format!("[{}]", quoted.join(", ")) } else { quoted.join("") };
+    for option in resolved {
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "{key} = {value}  # {source}");
+        let _ = writeln!(out, "{} = {}  # {}", option.key, option.value(), option.source);
     }
     out
+}
+
+impl Resolved {
+    /// As TOML.
+    fn value(&self) -> String {
+        let quote = |value: &String| if self.switch { value.clone() } else { format!("{value:?}") };
+        let quoted: Vec<String> = self.values.iter().map(quote).collect();
+        if self.many { format!("[{}]", quoted.join(", ")) } else { quoted.join("") }
+    }
 }
 
 fn resolve(plain: &Command, matches: &ArgMatches, sources: &[(clap::Id, &'static str)]) -> Vec<Resolved> {

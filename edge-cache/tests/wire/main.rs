@@ -8,5 +8,6 @@ mod fetching;
 mod invalidating;
 mod isolating;
 mod overtaking;
+mod rules;
 mod staleness;
 mod support;

@@ -1,6 +1,7 @@
 //! An edge-cache in this process, in front of a fake origin, on free ports.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use common::admin::Admin;
@@ -8,6 +9,8 @@ use common::listener::Bound;
 use common::shutdown::Shutdown;
 use common::telemetry::Registry;
 use edge_cache::Config;
+use edge_cache::config::load;
+use edge_cache::reload::{Known, Reading, Reload};
 use test_support::client::{self, Response};
 use test_support::origin::FakeOrigin;
 use test_support::wait::{DEADLINE, wait_until};
@@ -29,7 +32,25 @@ impl Edge {
         let mut all =
             vec!["--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--access-log=none", "--origin", &origins];
         all.extend(flags);
-        let config = Config::from_flags(all).expect("flags");
+        Self::with(Config::from_flags(all).expect("flags"), None).await
+    }
+
+    /// With a configuration file that is looked at ten times a second.
+    pub(crate) async fn with_file(origin: &FakeOrigin, file: &Path, flags: &[&str]) -> Self {
+        let mut args: Vec<String> =
+            ["edge-cache", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--access-log=none", "--config"]
+                .map(str::to_owned)
+                .into();
+        args.extend([file.to_str().expect("UTF-8").to_owned(), "--origin".to_owned(), origin.url()]);
+        args.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let loaded = load(&args).expect("a configuration");
+        let known = Known::of(&loaded);
+        let first = Reading::of(loaded).expect("a configuration").config;
+        let reload = Reload::new(known, move || Reading::of(load(&args)?)).every(Duration::from_millis(100));
+        Self::with(first, Some(reload)).await
+    }
+
+    async fn with(config: Config, reload: Option<Reload>) -> Self {
         let shutdown = Shutdown::new(Duration::from_secs(5));
         let mut registry = Registry::default();
         let admin = Admin::bind(&config.admin).await.expect("admin");
@@ -37,7 +58,7 @@ impl Edge {
         let service = edge_cache::bind(config, &mut registry, &shutdown).await.expect("bind");
         let Some(Bound::Tcp(address)) = service.bound().first().cloned() else { panic!("not TCP") };
         admin.serve(registry, vec![service.pages()], &shutdown);
-        tokio::spawn(service.run());
+        tokio::spawn(service.reloading(reload).run());
         Self { address, admin: admin_address, shutdown }
     }
 
@@ -69,7 +90,11 @@ impl Edge {
         client::get(self.admin, "/metrics", &[]).await.expect("metrics").text()
     }
 
-    /// The sum of a metric's samples; 0 where there is none.
+    pub(crate) async fn status(&self) -> String {
+        client::get(self.admin, "/status", &[]).await.expect("status").text()
+    }
+
+    /// The sum of a metric's samples, or of those with the labels that are given; 0 where there is none.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let page = self.metrics().await;
         let samples = page
