@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use common::config::{ConfigError, ConfigFile, Loaded};
 use common::discovery::DnsError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::cache::Cache;
 use crate::config::{Config, Options};
@@ -107,7 +107,7 @@ impl Reload {
     }
 
     pub(crate) async fn watch(mut self, cache: Arc<Cache>) {
-        let mut ticks = tokio::time::interval(self.interval);
+        let mut ticks = interval_at(Instant::now() + self.interval, self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut seen = None;
         loop {

@@ -133,8 +133,10 @@ fn load_with<T: Parser>(
 fn render(resolved: &[Resolved]) -> String {
     let mut out = String::new();
     for option in resolved {
+        // A file does not name another.
+        let comment = if option.key == "config" { "# " } else { "" };
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "{} = {}  # {}", option.key, option.value(), option.source);
+        let _ = writeln!(out, "{comment}{} = {}  # {}", option.key, option.value(), option.source);
     }
     out
 }

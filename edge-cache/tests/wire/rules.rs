@@ -1,8 +1,10 @@
 //! Rules over the wire: each action, and a configuration that changes under traffic.
 
 use std::io::Write as _;
+use std::process::Command;
 use std::time::Duration;
 
+use edge_cache::Reload;
 use test_support::client::{Client, Response};
 use test_support::origin::{FakeOrigin, Reply};
 use test_support::wait::{DEADLINE, wait_until};
@@ -312,4 +314,58 @@ async fn a_new_file_in_its_place_is_seen_and_an_absent_one_changes_nothing() {
     wait_until("the new rule", DEADLINE, async || edge.get("/b").await.status == 403).await;
     assert_eq!(edge.get("/a").await.status, 200);
     tokio::time::timeout(Duration::from_secs(1), edge.get("/a")).await.unwrap();
+}
+
+#[tokio::test]
+async fn sighup_reads_the_file() {
+    let origin = echo().await;
+    let config = file("[[rule]]\nname = \"a\"\npath = \"/a\"\ndeny = 403\n");
+    let on_hangup = |reload: Reload| reload.every(Duration::from_hours(1)).on_hangup().unwrap();
+    let edge = Edge::reloading(&origin, config.path(), &[], on_hangup).await;
+    assert_eq!(edge.get("/a").await.status, 403);
+    std::fs::write(config.path(), "keep = \"2h\"\n").unwrap();
+    let pid = std::process::id().to_string();
+    assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+    edge.metric_becomes("edge_cache_config_reloads_total{outcome=\"applied\"}", 1.0).await;
+    assert_eq!(edge.get("/a").await.status, 200);
+}
+
+/// What the program prints, or its complaint.
+fn check(args: &[&str]) -> Result<String, String> {
+    let program = Command::new(env!("CARGO_BIN_EXE_edge-cache")).arg("check").args(args).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    if program.status.success() { Ok(text(program.stdout)) } else { Err(text(program.stderr)) }
+}
+
+#[test]
+fn the_rules_that_check_prints_are_rules_again() {
+    for preset in ["none", "drupal", "wordpress"] {
+        let flag = format!("--preset={preset}");
+        let mine = file("[[rule]]\nname = \"mine\"\nafter = \"ajax\"\npath = '~^/\\d+$'\nttl = \"1m\"\n");
+        let mine = mine.path().to_str().unwrap();
+        let args: &[&str] = if preset == "drupal" { &["--config", mine] } else { &[] };
+        let printed = check(&[&["--print-rules", &flag], args].concat()).unwrap();
+        assert_eq!(printed.contains("name = \"mine\""), preset == "drupal", "{printed}");
+        let pasted = file(&printed);
+        let pasted = pasted.path().to_str().unwrap();
+        for preset in ["--preset=none", &flag] {
+            let again = check(&["--print-rules", preset, "--config", pasted]).unwrap();
+            assert_eq!(again, printed, "{preset}");
+        }
+        // The whole configuration too is a file.
+        let whole = check(&["--config", pasted, &flag]).unwrap();
+        let whole_file = file(&whole);
+        let again = check(&["--config", whole_file.path().to_str().unwrap(), "--print-rules"]).unwrap();
+        assert_eq!(again, printed, "{whole}");
+    }
+}
+
+#[test]
+fn a_rule_that_cannot_be_used_is_an_error_with_its_line() {
+    let bad = file("preset = \"drupal\"\n\n[[rule]]\nname = \"x\"\ntll = \"1m\"\n");
+    let error = check(&["--config", bad.path().to_str().unwrap()]).unwrap_err();
+    assert!(error.contains(":5: rule \"x\": unknown key `tll` (did you mean `ttl`?)"), "{error}");
+    let options = file("[[rule]]\nname = \"x\"\npass = true\nmemory = \"1GiB\"\n");
+    let error = check(&["--config", options.path().to_str().unwrap()]).unwrap_err();
+    assert!(error.contains(":4: rule \"x\": unknown key `memory`"), "{error}");
 }

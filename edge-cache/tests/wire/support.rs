@@ -37,6 +37,16 @@ impl Edge {
 
     /// With a configuration file that is looked at ten times a second.
     pub(crate) async fn with_file(origin: &FakeOrigin, file: &Path, flags: &[&str]) -> Self {
+        Self::reloading(origin, file, flags, |reload| reload.every(Duration::from_millis(100))).await
+    }
+
+    /// With a configuration file that is read anew as `how` says.
+    pub(crate) async fn reloading(
+        origin: &FakeOrigin,
+        file: &Path,
+        flags: &[&str],
+        how: impl Fn(Reload) -> Reload,
+    ) -> Self {
         let mut args: Vec<String> =
             ["edge-cache", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--access-log=none", "--config"]
                 .map(str::to_owned)
@@ -46,7 +56,7 @@ impl Edge {
         let loaded = load(&args).expect("a configuration");
         let known = Known::of(&loaded);
         let first = Reading::of(loaded).expect("a configuration").config;
-        let reload = Reload::new(known, move || Reading::of(load(&args)?)).every(Duration::from_millis(100));
+        let reload = how(Reload::new(known, move || Reading::of(load(&args)?)));
         Self::with(first, Some(reload)).await
     }
 

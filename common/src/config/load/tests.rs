@@ -114,4 +114,18 @@ fn what_is_rendered_can_be_loaded_again() {
     let again = parse(&["--config", conf.path().to_str().unwrap()], &[]).unwrap();
     assert_eq!(again.options.memory.bytes(), 4 << 20);
     assert!(again.options.proxy_protocol);
+    let twice = file(&again.rendered);
+    parse(&["--config", twice.path().to_str().unwrap()], &[]).unwrap();
+}
+
+#[test]
+fn tables_beside_the_options_are_left_to_others() {
+    let conf = file("memory = \"2MiB\"\n[[rule]]\nname = \"x\"\n");
+    let args = ["probe", "--config", conf.path().to_str().unwrap()];
+    let loaded = load_with::<Probe>("PROBE", args, &["rule"], &|_| None).unwrap();
+    assert_eq!(loaded.options.memory.bytes(), 2 << 20);
+    assert_eq!(loaded.values["memory"], "\"2MiB\"");
+    assert!(loaded.file.unwrap().text.contains("[[rule]]"));
+    let error = load_with::<Probe>("PROBE", args, &[], &|_| None).unwrap_err().to_string();
+    assert!(error.contains(":2: rule"), "{error}");
 }
