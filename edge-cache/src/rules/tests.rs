@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::time::{Duration, SystemTime};
 
@@ -556,4 +556,23 @@ fn of_several_rules_the_last_counts_and_all_edit() {
     );
     assert!(!headers.contains_key("x-generator"));
     assert!(headers.contains_key("set-cookie"), "shared");
+}
+
+#[test]
+fn what_the_documentation_shows_is_accepted() {
+    for page in [include_str!("../../../docs/rules.md"), include_str!("../../../docs/from-vcl.md")] {
+        let blocks: Vec<&str> =
+            page.split("```").skip(1).step_by(2).filter_map(|b| b.strip_prefix("toml\n")).collect();
+        assert!(blocks.len() > 3);
+        for block in blocks {
+            let rules = read(Preset::Drupal, block).unwrap_or_else(|error| panic!("{error} in\n{block}"));
+            assert!(!rules.list.is_empty());
+        }
+    }
+    let listed = include_str!("../../../docs/rules.md");
+    for name in crate::request::target::TRACKING {
+        assert!(listed.contains(&format!("`{name}`")), "{name}");
+    }
+    let drupal = Rules::of(Preset::Drupal, None).unwrap();
+    assert!(drupal.names().all(|name| listed.contains(&format!("| `{name}` |"))));
 }
