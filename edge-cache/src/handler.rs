@@ -183,7 +183,10 @@ async fn purge(cache: &Arc<Cache>, request: &Normalised) -> Answer {
     let response = if allowed.iter().any(|network| network.contains(&client)) {
         match Command::of_request(request) {
             Ok(command) => error::purged(invalidate::carry_out(cache, command).await, as_json),
-            Err(error) => error::bad_purge(&error, as_json),
+            Err(error) => {
+                tracing::warn!(%client, %error, url = %request.key, "an invalidation was not understood");
+                error::bad_purge(&error, as_json)
+            }
         }
     } else {
         cache.metrics.purges.refused();

@@ -2,6 +2,7 @@
 
 use test_support::client;
 use test_support::origin::{FakeOrigin, Reply};
+use test_support::wait::{DEADLINE, wait_until};
 
 use crate::support::{Edge, x_cache};
 
@@ -320,6 +321,32 @@ async fn the_caller_is_whom_a_trusted_proxy_names() {
         assert_eq!(purge(flags, forwarded).await, expected, "{flags:?} {forwarded:?}");
     }
     assert_eq!(origin.requests().len(), 0, "the origin sees none of it");
+}
+
+/// More than is done at once, and more than is given back at once.
+#[tokio::test]
+async fn a_large_purge_is_complete_when_it_is_answered_and_gives_its_memory_back() {
+    const PAGES: usize = 1_500;
+    let origin = origin().await;
+    let edge = Edge::start(&origin, OPEN).await;
+    let mut client = client::Client::connect(edge.address).await.unwrap();
+    for number in 0..PAGES {
+        let page = client.request("GET", &format!("/{number}?tags=all"), &[("Host", "a.example")], b"").await;
+        assert_eq!(x_cache(&page.unwrap()), "MISS");
+    }
+    edge.stored(PAGES).await;
+    assert_eq!(edge.taken("BAN", "/", &[("Cache-Tags", "all"), ("X-Purge-Mode", "soft")]).await, "1500");
+    assert_eq!(edge.taken("BAN", "/", &[("Cache-Tags", "all")]).await, "1500");
+    assert_eq!(edge.taken("BAN", "/", &[("Cache-Tags", "all")]).await, "0");
+    wait_until("the memory to be given back", DEADLINE, async || {
+        // The store counts while it is used.
+        edge.get("/other").await;
+        edge.metric("edge_cache_objects").await <= 1.0
+    })
+    .await;
+    for number in [0, PAGES / 2, PAGES - 1] {
+        assert_eq!(edge.states(&[&format!("a.example/{number}?tags=all")]).await, "MISS");
+    }
 }
 
 #[tokio::test]
