@@ -4,6 +4,8 @@ use http::header::{CONNECTION, HeaderMap, HeaderName, TE, TRAILER, TRANSFER_ENCO
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+/// Of an upgrade to h2c (RFC 7540, section 3.2.1), which nobody may tunnel through us.
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Removes the fields that `Connection` lists and those that are always hop by hop.
 pub fn strip(headers: &mut HeaderMap) {
@@ -11,20 +13,41 @@ pub fn strip(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         let listed: Vec<HeaderName> = listed(headers).collect();
         for name in listed {
-            // A client must not be able to remove what the next hop relies on (RFC 9110, 7.6.1:
-            // "MUST NOT send connection options corresponding to end-to-end fields").
-            if !matches!(
-                name.as_str(),
-                "host" | "content-length" | "content-type" | "cache-control" | "cookie" | "authorization"
-            ) {
+            if !is_end_to_end(name.as_str()) {
                 headers.remove(name);
             }
         }
         headers.remove(CONNECTION);
     }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
         headers.remove(name);
     }
+}
+
+/// What a peer must not be able to hide from the next hop by listing it (RFC 9110, section 7.6.1: a sender "MUST NOT
+/// send a connection option corresponding to a field that is intended for all recipients"): what says where a message
+/// ends and what it is, who may see it, and whom a proxy in front of us has seen.
+fn is_end_to_end(name: &str) -> bool {
+    matches!(
+        name,
+        "host"
+            | "content-length"
+            | "content-type"
+            | "content-encoding"
+            | "content-range"
+            | "cache-control"
+            | "vary"
+            | "cookie"
+            | "set-cookie"
+            | "authorization"
+            | "via"
+            | "forwarded"
+            | "x-forwarded-for"
+            | "x-forwarded-proto"
+            | "x-forwarded-host"
+            | "x-forwarded-port"
+            | "x-request-id"
+    )
 }
 
 /// The field names that the message's `Connection` fields list.
@@ -53,6 +76,7 @@ mod tests {
             ("keep-alive", "timeout=5"),
             ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABkAAQAAP__"),
             ("te", "trailers"),
             ("cache-control", "no-store"),
         ] {

@@ -7,3 +7,4 @@ pub mod forwarded;
 pub mod hop_by_hop;
 pub mod range;
 pub mod request_id;
+pub mod strict;
