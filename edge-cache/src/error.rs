@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use common::http::error_page;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use common::http::strict::Violation;
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::{HeaderValue, Method, Response, StatusCode, Uri};
 use ipnet::IpNet;
 
 use crate::fetch::FetchError;
@@ -24,17 +25,38 @@ pub enum Error {
     AccessLog { destination: String, cause: std::io::Error },
 }
 
-/// A request that cannot be understood.
+/// A request that cannot be understood. Where it is in doubt what follows it, nothing is read that does.
 pub fn refused(refusal: Refusal) -> Response<Body> {
-    let (status, detail) = match refusal {
-        Refusal::Host => (StatusCode::BAD_REQUEST, "The request does not name exactly one valid host."),
-        Refusal::Target => (
+    let response = match refusal {
+        Refusal::Host => page(StatusCode::BAD_REQUEST, "The request does not name exactly one valid host."),
+        Refusal::Target => page(
             StatusCode::BAD_REQUEST,
             "The request's target is neither a path nor a URL, or is not encoded as one.",
         ),
-        Refusal::Method => (StatusCode::METHOD_NOT_ALLOWED, "This method is not served here."),
+        Refusal::Expectation => {
+            page(StatusCode::EXPECTATION_FAILED, "The request expects something that is not known here.")
+        }
+        Refusal::Method => page(StatusCode::METHOD_NOT_ALLOWED, "This method is not served here."),
+        Refusal::Malformed(violation) => malformed(violation),
     };
-    page(status, detail)
+    if matches!(refusal, Refusal::Method | Refusal::Expectation | Refusal::Malformed(_)) {
+        return closing(response);
+    }
+    response
+}
+
+fn closing(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn malformed(violation: Violation) -> Response<Body> {
+    page(violation.status(), &format!("The request is not valid HTTP/1.1: {violation}."))
+}
+
+/// What stands in the access log for a request that could not be read.
+pub fn unreadable() -> (Method, Uri) {
+    (Method::from_bytes(b"-").unwrap_or_default(), Uri::from_static("-"))
 }
 
 /// A rule refuses the request.
@@ -64,6 +86,10 @@ pub fn failed(error: &FetchError) -> Response<Body> {
             (StatusCode::BAD_GATEWAY, "The site's answer could not be understood.")
         }
         FetchError::FirstByteTimeout => (StatusCode::GATEWAY_TIMEOUT, "The site did not answer in time."),
+        FetchError::Upload(Some(violation)) => return closing(malformed(*violation)),
+        FetchError::Upload(None) => {
+            return closing(page(StatusCode::BAD_REQUEST, "The request's body did not come to its end."));
+        }
     };
     let mut response = page(status, detail);
     if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -135,6 +161,10 @@ pub const fn reason(error: &FetchError) -> &'static str {
         FetchError::Unreachable(_) => "unreachable",
         FetchError::FirstByteTimeout => "timeout",
         FetchError::Broken(_) => "broken",
+        FetchError::Upload(violation) => match violation {
+            Some(violation) => violation.as_str(),
+            None => "upload",
+        },
         FetchError::ServerError(_) => "server-error",
     }
 }

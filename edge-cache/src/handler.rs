@@ -12,6 +12,7 @@ use std::time::SystemTime;
 
 use common::http::access_log::Entry;
 use common::http::forwarded::Scheme;
+use common::http::strict::Violation;
 use common::listener::Peer;
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
 use http::{Method, Request, Response, StatusCode, Version};
@@ -29,7 +30,7 @@ use crate::invalidate::{self, Command, command};
 use crate::policy::cache_control::CacheControl;
 use crate::policy::reuse::{self, Failure, Reuse, Why};
 use crate::policy::storable::NotStored;
-use crate::request::{Admission, Normalised, admit, normalise};
+use crate::request::{Admission, Normalised, Refusal, admit, normalise};
 use crate::respond::body::Record;
 use crate::respond::cache_status::StaleReason;
 use crate::respond::{Answer, Body, CacheStatus, Forward, Verdict, from_store};
@@ -38,11 +39,13 @@ use crate::store::{Lookup, Stored};
 /// How often a request joins a fetch that comes to nothing before it fetches for itself.
 const MAX_FOLLOWED: usize = 3;
 
+/// `violation`: the request stands in for one that was not in order.
 pub async fn handle(
     cache: Arc<Cache>,
     peer: Peer,
     scheme: Scheme,
     interim: Arc<Channel>,
+    violation: Option<Violation>,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
@@ -54,19 +57,30 @@ pub async fn handle(
         .then(|| Entry::of_request(peer.ip(), &head.method, &head.uri, head.version, &head.headers));
     let live = cache.live.load_full();
     let mut key = None;
-    let (answer, client) = match normalise(head, &peer, scheme, Arc::clone(&live)) {
+    let normalised = match violation {
+        None => normalise(head, &peer, scheme, Arc::clone(&live)),
+        Some(violation) => Err(Refusal::Malformed(violation)),
+    };
+    let (answer, client) = match normalised {
         Ok(request) => {
             let client = request.client.ip;
             key = live.config.http.cache_status_key.then(|| request.key.clone());
             (interim.attended(answer(&cache, request, hints, body)).await, client)
         }
-        Err(refusal) => ((error::refused(refusal), CacheStatus::error("refused", None)), peer.ip()),
+        Err(refusal) => {
+            cache.metrics.refused(refusal.as_str());
+            ((error::refused(refusal), CacheStatus::error("refused", None)), peer.ip())
+        }
     };
     let (mut response, status) = answer;
     status.add_to(response.headers_mut(), &live.config.http.cache_status_name, key.as_ref());
     cache.metrics.request(status.verdict);
     let response = response.map(|body| body.counted(&cache.metrics.bytes_sent));
     let Some(mut entry) = entry else { return response };
+    if violation.is_some() {
+        // As other servers write a request that they could not read.
+        (entry.method, entry.target) = error::unreadable();
+    }
     entry.client = client;
     entry.status = response.status();
     entry.note = status.verdict.as_str();

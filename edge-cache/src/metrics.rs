@@ -48,6 +48,7 @@ pub struct Metrics {
     origin_errors: Family<Reason, Counter>,
     not_stored: Family<Reason, Counter>,
     exploded: Family<Header, Counter>,
+    refused: Family<Reason, Counter>,
     pub stored: Counter,
     pub invalidated: Counter,
     pub purges: PurgeMetrics,
@@ -72,6 +73,7 @@ impl Metrics {
             origin_errors: Family::default(),
             not_stored: Family::default(),
             exploded: Family::default(),
+            refused: Family::default(),
             stored: Counter::default(),
             invalidated: Counter::default(),
             purges: PurgeMetrics::register(registry),
@@ -94,6 +96,11 @@ impl Metrics {
             "variant_budget_exceeded",
             "Responses not stored since their URL has too many variants, by the field that makes most of them",
             metrics.exploded.clone(),
+        );
+        registry.register(
+            "refused",
+            "Requests answered with a 4xx of our own, by reason",
+            metrics.refused.clone(),
         );
         registry.register("stored", "Responses stored", metrics.stored.clone());
         registry.register(
@@ -133,6 +140,10 @@ impl Metrics {
 
     pub fn config_reload(&self, outcome: &'static str) {
         self.config_reloads.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&Reason { reason }).inc();
     }
 
     pub fn not_stored(&self, reason: &'static str) {

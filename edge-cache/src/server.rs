@@ -6,12 +6,15 @@ use std::time::Duration;
 use common::discovery::discover;
 use common::http::access_log::AccessLog;
 use common::http::forwarded::Scheme;
+use common::http::strict::{Limits, StrictRequests};
 use common::listener::{Accepted, Bound, Listener};
 use common::net::WriteDeadline;
 use common::shutdown::Shutdown;
 use common::telemetry::Registry;
+use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, body::Incoming};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::admin::CachePages;
@@ -40,6 +43,10 @@ pub struct Service {
 
 /// Header fields of one request; hyper's own limit is 100.
 const MAX_HEADERS: usize = 256;
+/// The longest target: RFC 9112, section 3 recommends 8000 bytes at least; it is also what web-proxy takes.
+const MAX_TARGET: usize = 32 << 10;
+/// What hyper's buffer holds beside a head.
+const BUFFER_ROOM: usize = 8 << 10;
 /// How often long lists of the tag index are rid of what was evicted.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a client may take no byte of a response.
@@ -133,12 +140,18 @@ async fn connection(cache: Arc<Cache>, accepted: Accepted) {
     let open = Open(Arc::clone(&cache));
     let interim = Arc::new(Channel::default());
     let stream = InterimStream::new(WriteDeadline::new(stream, SEND_TIMEOUT), Arc::clone(&interim));
+    let limits = Limits { bytes: head_bytes, target: MAX_TARGET, fields: MAX_HEADERS };
+    let (stream, arrivals) = StrictRequests::new(stream, limits);
+    let arrivals = Arc::new(arrivals);
     let service = service_fn({
         let cache = Arc::clone(&cache);
-        move |request| {
-            let (cache, interim) = (Arc::clone(&cache), Arc::clone(&interim));
+        move |request: Request<Incoming>| {
+            let (cache, interim, arrivals) = (Arc::clone(&cache), Arc::clone(&interim), Arc::clone(&arrivals));
             async move {
-                Ok::<_, std::convert::Infallible>(handle(cache, peer, Scheme::Http, interim, request).await)
+                let arrival = arrivals.next();
+                let response = handle(cache, peer, Scheme::Http, interim, arrival.violation, request).await;
+                arrivals.answered(arrival, response.status() == StatusCode::SWITCHING_PROTOCOLS);
+                Ok::<_, std::convert::Infallible>(response)
             }
         }
     });
@@ -146,7 +159,7 @@ async fn connection(cache: Arc<Cache>, accepted: Accepted) {
         .timer(TokioTimer::new())
         .header_read_timeout(idle)
         .max_headers(MAX_HEADERS)
-        .max_buf_size(head_bytes)
+        .max_buf_size(head_bytes + BUFFER_ROOM)
         // Not `pipeline_flush`: with it hyper buffers a body without bound for a client that does not read.
         .serve_connection(TokioIo::new(stream), service);
     let mut serving = std::pin::pin!(serving);
@@ -160,6 +173,10 @@ async fn connection(cache: Arc<Cache>, accepted: Accepted) {
     };
     if let Err(error) = served {
         tracing::debug!(%error, "connection");
+        if error.is_parse() {
+            // hyper has answered by itself: what it refuses beyond what is checked in front of it.
+            cache.metrics.refused("request");
+        }
     }
     drop((open, permit));
 }

@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::discovery::Endpoints;
+use common::http::strict::{self, Exchanges, StrictResponses, Violation, violation_in};
 use common::net::Endpoint;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, Request, Response, StatusCode, request, response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -51,6 +53,9 @@ pub enum FetchError {
     FirstByteTimeout,
     #[error("the origin's response was broken: {0}")]
     Broken(String),
+    /// The request's own body did not come to its end, and what was wrong with it.
+    #[error("the client's request did not come to its end{}", .0.map_or(String::new(), |why| format!(": {why}")))]
+    Upload(Option<Violation>),
     /// A 5xx in whose place a stored response may be served.
     #[error("the origin answered {0}")]
     ServerError(StatusCode),
@@ -64,9 +69,16 @@ pub struct Origin {
 
 #[derive(Debug, Default)]
 struct Pool {
-    idle: Mutex<Vec<(SendRequest<RequestBody>, Instant)>>,
+    idle: Mutex<Vec<(Connection, Instant)>>,
     in_flight: AtomicUsize,
     down_until: Mutex<Option<Instant>>,
+}
+
+/// A connection to an endpoint, for one request after another.
+#[derive(Debug)]
+struct Connection {
+    sender: SendRequest<RequestBody>,
+    exchanges: Exchanges,
 }
 
 /// One request under way at an endpoint.
@@ -80,7 +92,7 @@ struct Lease {
 #[derive(Debug)]
 pub struct OriginBody {
     incoming: Incoming,
-    connection: Option<SendRequest<RequestBody>>,
+    connection: Option<Connection>,
     lease: Lease,
     deadline: Pin<Box<Sleep>>,
     between_bytes: Duration,
@@ -102,6 +114,8 @@ const READY_WITHIN: Duration = Duration::from_millis(20);
 /// After a failed connect an endpoint is only tried when there is no other.
 const DOWN_FOR: Duration = Duration::from_secs(1);
 const MAX_HEADERS: usize = 512;
+/// What hyper's buffer holds beside a head.
+const BUFFER_ROOM: usize = 8 << 10;
 
 impl Origin {
     pub fn new(endpoints: watch::Receiver<Endpoints>) -> Self {
@@ -165,13 +179,13 @@ impl Origin {
                     }
                 },
             };
-            let mut refused = match connection.try_send_request(request).await {
+            connection.exchanges.begin();
+            let mut refused = match connection.sender.try_send_request(request).await {
                 Ok(response) => return Ok(accept(response, connection, lease, limits)),
                 Err(refused) => refused,
             };
-            let broken = || FetchError::Broken(root_cause(refused.error()));
             let went_away = refused.error().is_closed() || refused.error().is_incomplete_message();
-            let failed = broken();
+            let failed = failure(refused.error());
             match refused.take_message() {
                 // Never sent: the connection had gone. One that is new and refuses is no use again.
                 Some(unsent) if is_kept => request = unsent,
@@ -208,10 +222,13 @@ impl Origin {
             .ok_or(FetchError::NoEndpoint)
     }
 
-    async fn connect(endpoint: &Endpoint, limits: Limits) -> Result<SendRequest<RequestBody>, String> {
+    async fn connect(endpoint: &Endpoint, limits: Limits) -> Result<Connection, String> {
         let stream = endpoint.connect(limits.connect).await.map_err(|error| error.to_string())?;
-        let (connection, driver) = http1::Builder::new()
-            .max_buf_size(limits.head_bytes.max(64 << 10))
+        let head_bytes = limits.head_bytes.max(64 << 10);
+        let limits = strict::Limits { bytes: head_bytes, target: 0, fields: MAX_HEADERS };
+        let (stream, exchanges) = StrictResponses::new(stream, limits);
+        let (sender, driver) = http1::Builder::new()
+            .max_buf_size(head_bytes + BUFFER_ROOM)
             .max_headers(MAX_HEADERS)
             .handshake(TokioIo::new(stream))
             .await
@@ -222,7 +239,7 @@ impl Origin {
                 tracing::debug!(error = %root_cause(&error), "origin connection");
             }
         });
-        Ok(connection)
+        Ok(Connection { sender, exchanges })
     }
 
     fn lock_pools(&self) -> MutexGuard<'_, HashMap<Endpoint, Arc<Pool>>> {
@@ -232,7 +249,7 @@ impl Origin {
 
 fn accept(
     response: Response<Incoming>,
-    connection: SendRequest<RequestBody>,
+    connection: Connection,
     lease: Lease,
     limits: Limits,
 ) -> (response::Parts, OriginBody) {
@@ -245,7 +262,9 @@ fn accept(
         deadline: Box::pin(tokio::time::sleep(between_bytes)),
         between_bytes,
     };
-    if body.incoming.is_end_stream() {
+    if may_have_content(&head) {
+        body.connection = None;
+    } else if body.incoming.is_end_stream() {
         body.give_back();
     }
     (head, body)
@@ -253,25 +272,25 @@ fn accept(
 
 impl Pool {
     /// A kept connection that is still open, the latest used first.
-    async fn idle(&self) -> Option<SendRequest<RequestBody>> {
+    async fn idle(&self) -> Option<Connection> {
         loop {
             let (mut connection, since) = self.lock_idle().pop()?;
             if since.elapsed() >= IDLE_FOR {
                 continue;
             }
             // Its last response is read, but its task may not have come round to saying so.
-            if let Ok(Ok(())) = tokio::time::timeout(READY_WITHIN, connection.ready()).await {
+            if let Ok(Ok(())) = tokio::time::timeout(READY_WITHIN, connection.sender.ready()).await {
                 return Some(connection);
             }
         }
     }
 
-    fn keep(&self, connection: SendRequest<RequestBody>) {
+    fn keep(&self, connection: Connection) {
         let mut idle = self.lock_idle();
         if idle.len() >= MAX_IDLE {
             idle.remove(0);
         }
-        idle.retain(|(kept, since)| !kept.is_closed() && since.elapsed() < IDLE_FOR);
+        idle.retain(|(kept, since)| !kept.sender.is_closed() && since.elapsed() < IDLE_FOR);
         idle.push((connection, Instant::now()));
     }
 
@@ -283,7 +302,7 @@ impl Pool {
         *self.lock_down() = Some(Instant::now() + DOWN_FOR);
     }
 
-    fn lock_idle(&self) -> MutexGuard<'_, Vec<(SendRequest<RequestBody>, Instant)>> {
+    fn lock_idle(&self) -> MutexGuard<'_, Vec<(Connection, Instant)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -310,7 +329,7 @@ impl OriginBody {
         // An origin may answer before it has read the whole request: what is still being sent would stand
         // in front of the next one.
         if let Some(connection) = self.connection.take()
-            && !connection.is_closed()
+            && !connection.sender.is_closed()
             && self.lease.uploaded.has_ended()
         {
             self.lease.pool.keep(connection);
@@ -356,6 +375,26 @@ impl Body for OriginBody {
 /// RFC 9110, section 9.2.2.
 fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+}
+
+/// A response that must have no content and says that it has: whatever comes of it would stand in front of the next
+/// response (RFC 9112, section 6.3).
+fn may_have_content(head: &response::Parts) -> bool {
+    let says_so = || {
+        head.headers.contains_key(TRANSFER_ENCODING)
+            || head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
+    };
+    matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS)
+        && says_so()
+}
+
+/// Whose doing it is that a request came to nothing.
+fn failure(error: &hyper::Error) -> FetchError {
+    if error.is_user() {
+        FetchError::Upload(violation_in(error))
+    } else {
+        FetchError::Broken(root_cause(error))
+    }
 }
 
 /// hyper says the kind of an error, its source what happened.

@@ -110,6 +110,12 @@ pub async fn send(
     let sent = origin.send(head, body, live.config.limits).await;
     cache.metrics.origin_seconds.observe(started.elapsed().as_secs_f64());
     let (mut head, body) = sent.inspect_err(|error| {
+        if matches!(error, FetchError::Upload(_)) {
+            // The client's doing, not the origin's.
+            cache.metrics.refused(error::reason(error));
+            tracing::debug!(%error, %url, ?request_id, "a request that broke off");
+            return;
+        }
         cache.metrics.origin_error(error::reason(error));
         tracing::warn!(%error, %url, ?request_id, "no response from the origin");
     })?;
@@ -117,10 +123,7 @@ pub async fn send(
         return Err(FetchError::Broken("the origin switched protocols unasked".into()));
     }
     head.version = Version::HTTP_11;
-    if head.headers.contains_key(TRANSFER_ENCODING) {
-        // "A Transfer-Encoding overrides the Content-Length" (RFC 9112, section 6.3).
-        head.headers.remove(CONTENT_LENGTH);
-    }
+    one_length(&mut head);
     hop_by_hop::strip(&mut head.headers);
     // RFC 9110, section 6.6.1: a recipient with a clock records when a response without Date came.
     if !head.headers.contains_key(DATE)
@@ -130,6 +133,22 @@ pub async fn send(
     }
     head.headers.append(VIA, OUR_VIA);
     Ok((head, body))
+}
+
+/// One Content-Length where the same number was said more than once, and none where there is no content
+/// (RFC 9110, section 8.6). More is not needed: an ambiguous head has not come through.
+fn one_length(head: &mut response::Parts) {
+    let Some(length) = head.headers.get(CONTENT_LENGTH) else { return };
+    if head.status == StatusCode::NO_CONTENT {
+        head.headers.remove(CONTENT_LENGTH);
+        return;
+    }
+    let first = length.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+    if first.len() < length.len() || head.headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
+        let length = HeaderValue::from_bytes(first).ok();
+        head.headers.remove(CONTENT_LENGTH);
+        head.headers.extend(length.map(|length| (CONTENT_LENGTH, length)));
+    }
 }
 
 /// RFC 9111, section 4.4: the target, and what Location and Content-Location name on the same origin.

@@ -1,14 +1,18 @@
+use std::net::Ipv6Addr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use common::http::forwarded::{
     Client, FORWARDED, Scheme, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO,
 };
+use common::http::strict::Violation;
 use common::http::{hop_by_hop, request_id};
 use common::listener::Peer;
 use http::header::{EXPECT, HOST, HeaderName, HeaderValue, VIA};
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version, request};
 
+use super::steering;
 use super::target::canonical;
 use crate::key::CacheKey;
 use crate::live::Live;
@@ -43,28 +47,25 @@ pub enum Refusal {
     Method,
     /// Neither a path nor an absolute URI, or one whose path has a broken percent sign.
     Target,
+    /// It expects something else than 100 (RFC 9110, section 10.1.1).
+    Expectation,
+    /// Not HTTP/1.1 to the letter.
+    Malformed(Violation),
 }
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-/// What applications take from a proxy although it is not part of the key: from a stranger, one request
-/// could change what everybody gets (practical web cache poisoning).
-const STEERING: [HeaderName; 14] = [
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("client-ip"),
-    HeaderName::from_static("true-client-ip"),
-    HeaderName::from_static("x-client-ip"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
-    HeaderName::from_static("x-original-host"),
-    HeaderName::from_static("x-host"),
-    HeaderName::from_static("x-http-host-override"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-method-override"),
-    HeaderName::from_static("front-end-https"),
-    HeaderName::from_static("x-url-scheme"),
-];
+impl Refusal {
+    /// A label for metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Method => "method",
+            Self::Target => "target",
+            Self::Expectation => "expectation",
+            Self::Malformed(violation) => violation.as_str(),
+        }
+    }
+}
+
 /// What RFC 9110, section 7.6.3 asks of every proxy.
 pub const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 edge-cache");
 
@@ -82,24 +83,16 @@ pub fn normalise(
     let host = host(&head, client.scheme)?;
     let target = target(&head).ok_or(Refusal::Target)?;
     let target = canonical(&target, &live.config.query).map_err(|_| Refusal::Target)?;
+    if head.headers.get_all(EXPECT).iter().any(|it| !it.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Refusal::Expectation);
+    }
     let request_id = request_id::of(&head.headers, client.trusted);
     let key = CacheKey::new(client.scheme, &host, target.as_str());
 
     hop_by_hop::strip(&mut head.headers);
     let headers = &mut head.headers;
     headers.remove(EXPECT);
-    if !client.trusted {
-        for name in [FORWARDED, TRACEPARENT, TRACESTATE].iter().chain(&STEERING) {
-            headers.remove(name);
-        }
-        let claims: Vec<HeaderName> =
-            headers.keys().filter(|name| name.as_str().starts_with("x-forwarded-")).cloned().collect();
-        for name in claims {
-            headers.remove(name);
-        }
-    }
-    // httpoxy (CVE-2016-5385): nobody has a use for it.
-    headers.remove("proxy");
+    steering::strip(headers, &head.method, client.trusted);
     let port = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
     let port: u16 = client.server_port.or(port).unwrap_or(client.scheme.default_port());
     forward(headers, &client, peer, &host, port);
@@ -149,64 +142,74 @@ fn forward(headers: &mut http::HeaderMap, client: &Client, peer: &Peer, host: &s
     }
 }
 
-/// The host in lower case, without the scheme's own port. An absolute URI's wins over the Host field
-/// (RFC 9112, section 3.2.2).
+/// The host in lower case, without the scheme's own port. An absolute URI's counts (RFC 9112, section 3.2.2), and a
+/// Host field beside it must say the same: a hop that looks at the other one would see another request.
 fn host(head: &request::Parts, scheme: Scheme) -> Result<String, Refusal> {
     let mut fields = head.headers.get_all(HOST).iter();
-    let field = fields.next();
+    let field = match fields.next() {
+        Some(field) => {
+            let text = field.to_str().map_err(|_| Refusal::Host)?;
+            Some(canonical_host(text, scheme).ok_or(Refusal::Host)?)
+        }
+        // HTTP/1.0 has no Host.
+        None if head.version < Version::HTTP_11 => None,
+        None => return Err(Refusal::Host),
+    };
     if fields.next().is_some() {
         return Err(Refusal::Host);
     }
-    let text = match (head.uri.authority(), field) {
-        (Some(authority), _) => authority.as_str(),
-        (None, Some(field)) => field.to_str().map_err(|_| Refusal::Host)?,
-        // HTTP/1.0 has no Host.
-        (None, None) if head.version < Version::HTTP_11 => "localhost",
-        (None, None) => return Err(Refusal::Host),
+    let authority = match head.uri.authority() {
+        Some(authority) => Some(canonical_host(authority.as_str(), scheme).ok_or(Refusal::Host)?),
+        None => None,
     };
-    canonical_host(text, scheme).ok_or(Refusal::Host)
+    match (authority, field) {
+        (Some(authority), Some(field)) if authority != field => Err(Refusal::Host),
+        (Some(host), _) | (None, Some(host)) => Ok(host),
+        (None, None) => Ok("localhost".into()),
+    }
 }
 
 /// Lower case, without the scheme's own port; `None` for what cannot be a host.
 pub fn canonical_host(text: &str, scheme: Scheme) -> Option<String> {
-    let (name, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (ip, after) = rest.split_once(']')?;
-            ip.parse::<std::net::Ipv6Addr>().ok()?;
-            (
-                &text[..ip.len() + 2],
-                after.strip_prefix(':').or(if after.is_empty() { Some("") } else { None })?,
-            )
+    let (name, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (ip, after) = rest.split_once(']')?;
+        // One spelling for each address (RFC 5952); a zone is of the client's own machine (RFC 6874).
+        let ip: Ipv6Addr = ip.parse().ok()?;
+        (format!("[{ip}]"), after.strip_prefix(':').or(after.is_empty().then_some(""))?)
+    } else {
+        let (name, port) = text.split_once(':').unwrap_or((text, ""));
+        let name = name.strip_suffix('.').unwrap_or(name);
+        // The characters of DNS names, with the underscore that is met in practice.
+        let is_label = |label: &str| {
+            !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+        };
+        if name.len() > 253 || !name.split('.').all(is_label) {
+            return None;
         }
-        None => text.split_once(':').unwrap_or((text, "")),
+        (name.to_ascii_lowercase(), port)
     };
     if !port.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let port: Option<u16> = if port.is_empty() { None } else { Some(port.parse().ok()?) };
-    let name = name.trim_end_matches('.');
-    // The characters of DNS names, with the underscore that is met in practice.
-    let plausible = name.starts_with('[')
-        || !name.is_empty()
-            && name.len() <= 253
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-    if !plausible {
-        return None;
-    }
-    let name = name.to_ascii_lowercase();
+    let port: Option<NonZeroU16> = if port.is_empty() { None } else { Some(port.parse().ok()?) };
     match port {
-        Some(port) if port != scheme.default_port() => Some(format!("{name}:{port}")),
+        Some(port) if port.get() != scheme.default_port() => Some(format!("{name}:{port}")),
         _ => Some(name),
     }
 }
 
 fn target(head: &request::Parts) -> Option<PathAndQuery> {
+    if head.uri.scheme().is_some_and(|scheme| !matches!(scheme.as_str(), "http" | "https")) {
+        return None;
+    }
     match head.uri.path_and_query() {
+        // An empty one says that it is this, and would be sent as nothing.
+        Some(target) if target.as_str() == "/" => Some(PathAndQuery::from_static("/")),
         Some(target) if target.as_str().starts_with('/') => Some(target.clone()),
         // `OPTIONS *`, and an absolute URI without a path.
         Some(target) if target.as_str() == "*" && head.method == Method::OPTIONS => Some(target.clone()),
         None if head.uri.scheme().is_some() => Some(PathAndQuery::from_static("/")),
-        Some(target) if head.uri.scheme().is_some() => format!("/{target}").parse().ok(),
+        Some(target) if head.uri.scheme().is_some() => format!("/{}", target.as_str()).parse().ok(),
         _ => None,
     }
 }
@@ -234,8 +237,29 @@ mod tests {
             ("example.org:8080", "/", Some("http://example.org:8080/")),
             ("example.org.", "/", Some("http://example.org/")),
             ("[::1]:80", "/", Some("http://[::1]/")),
-            ("a.example", "http://b.example", Some("http://b.example/")),
-            ("a.example", "http://B.example:80/x", Some("http://b.example/x")),
+            ("b.example", "http://b.example", Some("http://b.example/")),
+            ("b.example:80", "http://B.example/x", Some("http://b.example/x")),
+            ("b.example", "http://b.example?x", Some("http://b.example/?x")),
+            ("a.example", "http://b.example/", None),
+            ("a.example:81", "http://a.example/", None),
+            ("a.example", "http://user@a.example/", None),
+            ("a.example", "ftp://a.example/", None),
+            ("[0:0::0:1]", "/", Some("http://[::1]/")),
+            ("[fe80::1%25eth0]", "/", None),
+            ("[::1]x", "/", None),
+            ("[127.0.0.1]", "/", None),
+            ("::1", "/", None),
+            ("a..b", "/", None),
+            ("a..", "/", None),
+            (".a", "/", None),
+            ("a:0", "/", None),
+            ("a:65535", "/", Some("http://a:65535/")),
+            ("a:65536", "/", None),
+            ("a:80:80", "/", None),
+            ("a:", "/", Some("http://a/")),
+            ("a,b", "/", None),
+            ("a\tb", "/", None),
+            ("\u{fc}.example", "/", None),
             ("", "/", None),
             ("a b", "/", None),
             ("a/b", "/", None),
@@ -246,7 +270,8 @@ mod tests {
             ("a@b", "/", None),
         ];
         for (host, target, expected) in cases {
-            let request = Request::get(target).header(HOST, host).body(()).unwrap();
+            let host_field = HeaderValue::from_bytes(host.as_bytes()).unwrap();
+            let request = Request::get(target).header(HOST, host_field).body(()).unwrap();
             let key = normalised(request, "192.0.2.1:5").map(|normalised| normalised.key.to_string());
             assert_eq!(key.ok().as_deref(), expected, "{host} {target}");
         }
@@ -260,6 +285,15 @@ mod tests {
         assert_eq!(normalised(two, "192.0.2.1:5").unwrap_err(), Refusal::Host);
         let trace = Request::builder().method(Method::TRACE).uri("/").header(HOST, "a").body(()).unwrap();
         assert_eq!(normalised(trace, "192.0.2.1:5").unwrap_err(), Refusal::Method);
+        let absolute = Request::get("http://a/").body(()).unwrap();
+        assert_eq!(normalised(absolute, "192.0.2.1:5").unwrap_err(), Refusal::Host, "HTTP/1.1 asks for Host");
+        let old = Request::get("http://a/").version(Version::HTTP_10).body(()).unwrap();
+        assert_eq!(normalised(old, "192.0.2.1:5").unwrap().key.as_str(), "http://a/");
+        let expects = |what: &str| Request::get("/").header(HOST, "a").header(EXPECT, what).body(()).unwrap();
+        assert_eq!(normalised(expects("x"), "192.0.2.1:5").unwrap_err(), Refusal::Expectation);
+        assert!(
+            normalised(expects("100-Continue"), "192.0.2.1:5").unwrap().head.headers.get(EXPECT).is_none()
+        );
         let asterisk = Request::get("*").header(HOST, "a").body(()).unwrap();
         assert_eq!(normalised(asterisk, "192.0.2.1:5").unwrap_err(), Refusal::Target);
     }

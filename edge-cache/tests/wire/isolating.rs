@@ -85,25 +85,6 @@ async fn a_validation_that_began_before_a_purge_answers_nobody_who_came_after_it
 }
 
 #[tokio::test]
-async fn a_length_beside_chunks_does_not_count() {
-    let origin = FakeOrigin::start().await.unwrap();
-    for (path, status) in [("/ok", "200 OK"), ("/gone", "404 Not Found")] {
-        let raw = format!(
-            "HTTP/1.1 {status}\r\nCache-Control: max-age=60\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n\
-             a\r\n0123456789\r\n0\r\n\r\n"
-        );
-        origin.route(path, move |_| Reply::raw(raw.clone()));
-    }
-    let edge = Edge::start(&origin, &[]).await;
-    for (count, path) in ["/ok", "/gone"].into_iter().enumerate() {
-        assert_eq!(edge.get(path).await.text(), "0123456789", "{path}");
-        edge.stored(count + 1).await;
-        let hit = edge.get(path).await;
-        assert_eq!((x_cache(&hit), hit.text().as_str()), ("HIT", "0123456789"), "{path}");
-    }
-}
-
-#[tokio::test]
 async fn one_refused_reload_does_not_cost_the_page() {
     let origin = FakeOrigin::start().await.unwrap();
     origin.route("/", |request| match request.header("cache-control") {

@@ -5,6 +5,7 @@ mod banning;
 mod caching;
 mod coding;
 mod fetching;
+mod hostile;
 mod invalidating;
 mod isolating;
 mod overtaking;

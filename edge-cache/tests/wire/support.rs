@@ -113,6 +113,13 @@ impl Edge {
         samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
+    /// The value of one sample, named with its labels; 0 where there is none.
+    pub(crate) async fn sample(&self, sample: &str) -> f64 {
+        let page = client::get(self.admin, "/metrics", &[]).await.expect("metrics").text();
+        let mut values = page.lines().filter_map(|line| line.strip_prefix(sample)?.trim().parse().ok());
+        values.next().unwrap_or(0.0)
+    }
+
     pub(crate) async fn metric_becomes(&self, name: &str, value: f64) {
         let what = format!("{name} to be {value}");
         wait_until(&what, DEADLINE, async || (self.metric(name).await - value).abs() < 0.5).await;

@@ -8,11 +8,13 @@ mod reply;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use anyhow::Context as _;
 use socket2::SockRef;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -68,6 +70,33 @@ struct Record {
     connections: usize,
     open: usize,
     abandoned: usize,
+    /// What each connection brought, as it came: the first MiB.
+    bytes: Vec<Vec<u8>>,
+}
+
+/// A stream whose bytes are recorded as they come.
+struct Recorded<'a> {
+    stream: OwnedReadHalf,
+    shared: &'a Shared,
+    connection: usize,
+}
+
+impl AsyncRead for Recorded<'_> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
+        let mut record = lock(&this.shared.record);
+        if let Some(bytes) = record.bytes.get_mut(this.connection) {
+            let came = &buf.filled()[before..];
+            bytes.extend_from_slice(&came[..came.len().min(KEPT.saturating_sub(bytes.len()))]);
+        }
+        read
+    }
 }
 
 /// What becomes of the connection after a reply.
@@ -113,6 +142,11 @@ impl FakeOrigin {
     /// The requests for `path` so far, whatever their query.
     pub fn count(&self, path: &str) -> usize {
         lock(&self.shared.record).requests.iter().filter(|request| request.path() == path).count()
+    }
+
+    /// What each connection brought so far, byte for byte.
+    pub fn bytes(&self) -> Vec<Vec<u8>> {
+        lock(&self.shared.record).bytes.clone()
     }
 
     /// The connections accepted so far.
@@ -202,6 +236,7 @@ impl Open {
         let connection = record.connections;
         record.connections += 1;
         record.open += 1;
+        record.bytes.push(Vec::new());
         Self { shared: Arc::clone(shared), connection }
     }
 }
@@ -214,8 +249,8 @@ impl Drop for Open {
 
 async fn serve(stream: TcpStream, shared: &Shared, connection: usize) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
-    let (read, mut write) = stream.into_split();
-    let mut reader = Reader::new(read);
+    let (stream, mut write) = stream.into_split();
+    let mut reader = Reader::new(Recorded { stream, shared, connection });
     while let Some(head) = reader.head().await? {
         let request = receive(head, connection, &mut reader, &mut write).await?;
         lock(&shared.record).requests.push(request.clone());
@@ -246,7 +281,7 @@ async fn serve(stream: TcpStream, shared: &Shared, connection: usize) -> anyhow:
 async fn receive(
     head: Head,
     connection: usize,
-    reader: &mut Reader<OwnedReadHalf>,
+    reader: &mut Reader<Recorded<'_>>,
     write: &mut OwnedWriteHalf,
 ) -> anyhow::Result<Request> {
     let mut parts = head.start.split(' ');
@@ -283,7 +318,7 @@ async fn send(reply: Reply, request: &Request, write: &mut OwnedWriteHalf) -> an
 }
 
 /// Completes when the peer closes its side; a pipelined request is no such thing.
-async fn gone(reader: &mut Reader<OwnedReadHalf>) {
+async fn gone(reader: &mut Reader<Recorded<'_>>) {
     if !reader.at_end().await {
         std::future::pending::<()>().await;
     }
