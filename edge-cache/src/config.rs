@@ -108,6 +108,9 @@ pub struct CacheOptions {
     /// How long a client may take to send a request's head, and to be idle between two.
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     pub client_timeout: HumanDuration,
+    /// How long an upgraded connection (WebSocket) may go without a byte in either direction.
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    pub upgrade_timeout: HumanDuration,
     /// The longest head of a request or of the origin's response.
     #[arg(long, value_name = "SIZE", default_value = "64KiB")]
     pub max_head: ByteSize,
@@ -136,6 +139,7 @@ pub struct Config {
     pub http: HttpOptions,
     pub limits: Limits,
     pub client_timeout: Duration,
+    pub upgrade_timeout: Duration,
     pub access_log: Destination,
     pub shutdown_timeout: Duration,
     pub drain_delay: Duration,
@@ -210,6 +214,7 @@ impl Config {
                 head_bytes: cache.max_head.bytes() as usize,
             },
             client_timeout: cache.client_timeout.get(),
+            upgrade_timeout: cache.upgrade_timeout.get(),
             access_log: access.access_log,
             shutdown_timeout: shutdown.shutdown_timeout.get(),
             drain_delay: shutdown.drain_delay.get(),

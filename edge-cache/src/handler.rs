@@ -97,6 +97,8 @@ async fn answer(
     if command::is_command(&request.head.method) {
         return purge(cache, &request).await;
     }
+    // What follows a body is no place for another protocol: nobody asks for it so.
+    request.upgrade.take_if(|_| !body.is_end_stream());
     match admit(&mut request, !body.is_end_stream()) {
         Admission::Lookup => {}
         Admission::Pass(reason) => {

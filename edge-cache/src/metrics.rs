@@ -53,6 +53,7 @@ pub struct Metrics {
     pub invalidated: Counter,
     pub purges: PurgeMetrics,
     pub fills: Gauge<i64, AtomicI64>,
+    pub tunnels: Gauge<i64, AtomicI64>,
     pub origin_seconds: Histogram,
     config_reloads: Family<Outcome, Counter>,
 }
@@ -78,6 +79,7 @@ impl Metrics {
             invalidated: Counter::default(),
             purges: PurgeMetrics::register(registry),
             fills: Gauge::default(),
+            tunnels: Gauge::default(),
             origin_seconds: Histogram::new(latency_buckets()),
             config_reloads: Family::default(),
         };
@@ -109,6 +111,7 @@ impl Metrics {
             metrics.invalidated.clone(),
         );
         registry.register("fills", "Bodies on their way into the store", metrics.fills.clone());
+        registry.register("tunnels", "Upgraded connections to the origin", metrics.tunnels.clone());
         registry.register("origin_seconds", "Time to the origin's head", metrics.origin_seconds.clone());
         registry.register(
             "config_reloads",

@@ -7,11 +7,12 @@ use common::discovery::discover;
 use common::http::access_log::AccessLog;
 use common::http::forwarded::Scheme;
 use common::http::strict::{Limits, StrictRequests};
-use common::listener::{Accepted, Bound, Listener};
+use common::listener::{Accepted, Bound, ConnectionPermit, Listener};
 use common::net::WriteDeadline;
 use common::shutdown::Shutdown;
 use common::telemetry::Registry;
 use http::StatusCode;
+use http::header::UPGRADE;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, body::Incoming};
@@ -137,15 +138,18 @@ async fn connection(cache: Arc<Cache>, accepted: Accepted) {
         let live = cache.live.load();
         (live.config.client_timeout, live.config.limits.head_bytes)
     };
-    let open = Open(Arc::clone(&cache));
+    let open = OpenConnection(Arc::new((Open(Arc::clone(&cache)), permit)));
     let interim = Arc::new(Channel::default());
     let stream = InterimStream::new(WriteDeadline::new(stream, SEND_TIMEOUT), Arc::clone(&interim));
     let limits = Limits { bytes: head_bytes, target: MAX_TARGET, fields: MAX_HEADERS };
     let (stream, arrivals) = StrictRequests::new(stream, limits);
     let arrivals = Arc::new(arrivals);
     let service = service_fn({
-        let cache = Arc::clone(&cache);
-        move |request: Request<Incoming>| {
+        let (cache, open) = (Arc::clone(&cache), open.clone());
+        move |mut request: Request<Incoming>| {
+            if request.headers().contains_key(UPGRADE) {
+                request.extensions_mut().insert(open.clone());
+            }
             let (cache, interim, arrivals) = (Arc::clone(&cache), Arc::clone(&interim), Arc::clone(&arrivals));
             async move {
                 let arrival = arrivals.next();
@@ -161,7 +165,8 @@ async fn connection(cache: Arc<Cache>, accepted: Accepted) {
         .max_headers(MAX_HEADERS)
         .max_buf_size(head_bytes + BUFFER_ROOM)
         // Not `pipeline_flush`: with it hyper buffers a body without bound for a client that does not read.
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let mut serving = std::pin::pin!(serving);
     let served = tokio::select! {
         biased;
@@ -178,10 +183,15 @@ async fn connection(cache: Arc<Cache>, accepted: Accepted) {
             cache.metrics.refused("request");
         }
     }
-    drop((open, permit));
+    drop(open);
 }
 
+/// A client's connection: counted, and one of those that may be open. A tunnel holds it on.
+#[derive(Debug, Clone)]
+pub struct OpenConnection(#[allow(dead_code, reason = "held for its Drop")] Arc<(Open, ConnectionPermit)>);
+
 /// Counts a connection for as long as it is open.
+#[derive(Debug)]
 struct Open(Arc<Cache>);
 
 impl Drop for Open {

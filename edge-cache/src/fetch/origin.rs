@@ -235,7 +235,7 @@ impl Origin {
             .map_err(|error| error.to_string())?;
         // Ends by itself when the sending half and the body are gone.
         tokio::spawn(async move {
-            if let Err(error) = driver.await {
+            if let Err(error) = driver.with_upgrades().await {
                 tracing::debug!(error = %root_cause(&error), "origin connection");
             }
         });
@@ -262,7 +262,7 @@ fn accept(
         deadline: Box::pin(tokio::time::sleep(between_bytes)),
         between_bytes,
     };
-    if may_have_content(&head) {
+    if head.status == StatusCode::SWITCHING_PROTOCOLS || may_have_content(&head) {
         body.connection = None;
     } else if body.incoming.is_end_stream() {
         body.give_back();
@@ -384,8 +384,7 @@ fn may_have_content(head: &response::Parts) -> bool {
         head.headers.contains_key(TRANSFER_ENCODING)
             || head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
     };
-    matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS)
-        && says_so()
+    matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) && says_so()
 }
 
 /// Whose doing it is that a request came to nothing.

@@ -13,6 +13,7 @@ use http::{Method, Response, StatusCode, Version, request, response};
 
 use super::lead::{self, Times};
 use super::origin::{OriginBody, RequestBody};
+use super::tunnel;
 use crate::cache::Cache;
 use crate::error;
 use crate::fetch::FetchError;
@@ -35,12 +36,19 @@ pub async fn pass(
         // hyper would send a GET's body of unknown length as none at all.
         head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
+    if let Some(upgrade) = &request.upgrade {
+        upgrade.ask(&mut head.headers);
+    }
     let unsafe_method = !is_safe(&request.head.method);
     // Whatever is invalidated from here on may be what the answer is made of.
     let (began, watch) =
         (cache.epochs.begin(), unsafe_method.then(|| cache.flights.apart(&request.key, &cache.epochs)));
     let requested = SystemTime::now();
-    let (mut head, body) = send(cache, &request.live, request.orders, head, body).await?;
+    let (mut head, body) = ask(cache, &request.live, request.orders, head, body).await?;
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return tunnel::open(cache, request, head, body, verdict);
+    }
+    receive(&mut head);
     let times = Times { requested, received: SystemTime::now() };
     let outdated = watch.is_some_and(|watch| watch.is_invalidated());
     if unsafe_method && (head.status.is_success() || head.status.is_redirection()) {
@@ -103,13 +111,28 @@ pub async fn send(
     head: request::Parts,
     body: RequestBody,
 ) -> Result<(response::Parts, OriginBody), FetchError> {
+    let (mut head, body) = ask(cache, live, orders, head, body).await?;
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(FetchError::Broken("the origin switched protocols unasked".into()));
+    }
+    receive(&mut head);
+    Ok((head, body))
+}
+
+async fn ask(
+    cache: &Arc<Cache>,
+    live: &Live,
+    orders: Orders,
+    head: request::Parts,
+    body: RequestBody,
+) -> Result<(response::Parts, OriginBody), FetchError> {
     cache.metrics.origin_requests.inc();
     let started = Instant::now();
     let (url, request_id) = (head.uri.clone(), head.headers.get(X_REQUEST_ID).cloned());
     let origin = live.origin(orders.origin).map_or(&cache.origin, |origin| &**origin);
     let sent = origin.send(head, body, live.config.limits).await;
     cache.metrics.origin_seconds.observe(started.elapsed().as_secs_f64());
-    let (mut head, body) = sent.inspect_err(|error| {
+    sent.inspect_err(|error| {
         if matches!(error, FetchError::Upload(_)) {
             // The client's doing, not the origin's.
             cache.metrics.refused(error::reason(error));
@@ -118,12 +141,13 @@ pub async fn send(
         }
         cache.metrics.origin_error(error::reason(error));
         tracing::warn!(%error, %url, ?request_id, "no response from the origin");
-    })?;
-    if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(FetchError::Broken("the origin switched protocols unasked".into()));
-    }
+    })
+}
+
+/// The response's head without what belongs to the connection that it came over, and with what every proxy adds.
+pub(super) fn receive(head: &mut response::Parts) {
     head.version = Version::HTTP_11;
-    one_length(&mut head);
+    one_length(head);
     hop_by_hop::strip(&mut head.headers);
     // RFC 9110, section 6.6.1: a recipient with a clock records when a response without Date came.
     if !head.headers.contains_key(DATE)
@@ -132,7 +156,6 @@ pub async fn send(
         head.headers.insert(DATE, now);
     }
     head.headers.append(VIA, OUR_VIA);
-    Ok((head, body))
 }
 
 /// One Content-Length where the same number was said more than once, and none where there is no content

@@ -29,6 +29,8 @@ pub enum PassReason {
     Precondition,
     /// A GET with a body: what it means is between client and origin (RFC 9110, section 9.3.1).
     Body,
+    /// It asks for another protocol, such as WebSocket.
+    Upgrade,
 }
 
 impl PassReason {
@@ -38,6 +40,7 @@ impl PassReason {
             Self::Rule => "rule",
             Self::Precondition => "precondition",
             Self::Body => "body",
+            Self::Upgrade => "upgrade",
         }
     }
 
@@ -45,14 +48,14 @@ impl PassReason {
     pub const fn forward(self) -> Forward {
         match self {
             Self::Method => Forward::Method,
-            Self::Rule | Self::Precondition | Self::Body => Forward::Bypass,
+            Self::Rule | Self::Upgrade | Self::Precondition | Self::Body => Forward::Bypass,
         }
     }
 }
 
 /// Does with `request` what the rules say, and tells what may be done with it then.
 pub fn admit(request: &mut Normalised, has_body: bool) -> Admission {
-    let Normalised { head, key, client, live, orders, .. } = request;
+    let Normalised { head, key, client, upgrade, live, orders, .. } = request;
     let rules = &live.config.rules;
     *orders = rules.apply(head, key, client.ip);
     let decision = rules.decider(*orders).and_then(|rule| rule.decision.as_ref());
@@ -65,6 +68,9 @@ pub fn admit(request: &mut Normalised, has_body: bool) -> Admission {
             };
         }
         Some(Decision::Pass | Decision::Lookup) | None => {}
+    }
+    if upgrade.is_some() {
+        return Admission::Pass(PassReason::Upgrade);
     }
     if !matches!(head.method, Method::GET | Method::HEAD) {
         return Admission::Pass(PassReason::Method);

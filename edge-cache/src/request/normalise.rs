@@ -12,8 +12,8 @@ use http::header::{EXPECT, HOST, HeaderName, HeaderValue, VIA};
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version, request};
 
-use super::steering;
 use super::target::canonical;
+use super::{Upgrade, steering};
 use crate::key::CacheKey;
 use crate::live::Live;
 use crate::rules::Orders;
@@ -25,6 +25,8 @@ pub struct Normalised {
     pub client: Client,
     pub key: CacheKey,
     pub request_id: HeaderValue,
+    /// It asks for another protocol on its connection.
+    pub upgrade: Option<Upgrade>,
     /// The configuration that it came under.
     pub live: Arc<Live>,
     /// What the rules want done, once [`admit`](super::admit()) has asked them.
@@ -89,6 +91,7 @@ pub fn normalise(
     let request_id = request_id::of(&head.headers, client.trusted);
     let key = CacheKey::new(client.scheme, &host, target.as_str());
 
+    let upgrade = Upgrade::of(&mut head);
     hop_by_hop::strip(&mut head.headers);
     let headers = &mut head.headers;
     headers.remove(EXPECT);
@@ -104,7 +107,7 @@ pub fn normalise(
     // Origin form, whatever the client sent (RFC 9112, section 3.2.1).
     head.uri = Uri::from(target);
     head.version = Version::HTTP_11;
-    Ok(Normalised { head, client, key, request_id, live, orders: Orders::default() })
+    Ok(Normalised { head, client, key, request_id, upgrade, live, orders: Orders::default() })
 }
 
 fn forward(headers: &mut http::HeaderMap, client: &Client, peer: &Peer, host: &str, port: u16) {

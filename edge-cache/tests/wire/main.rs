@@ -12,3 +12,4 @@ mod overtaking;
 mod rules;
 mod staleness;
 mod support;
+mod upgrading;
