@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use common::http::error_page;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::docroot::MapError;
@@ -53,6 +55,12 @@ pub fn answer(failure: &Failure) -> (Kind, Response<Body>) {
         response.headers_mut().insert(ALLOW, SITE_METHODS);
         return (kind, response);
     }
+    if let Failure::Refusal(Refusal::Malformed(violation)) = failure {
+        let mut response = page(status, &format!("{detail}: {violation}."));
+        // Where it is in doubt what follows it, nothing is read that does.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return (kind, response);
+    }
     let mut response = page(status, detail);
     let headers = response.headers_mut();
     match failure {
@@ -96,6 +104,9 @@ fn describe(failure: &Failure) -> (Kind, StatusCode, &'static str) {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "The request's header fields are too large.",
             ),
+            Refusal::Malformed(violation) => {
+                (Kind::Error, violation.status(), "The request is not valid HTTP/1.1")
+            }
             Refusal::ServerOptions => (Kind::Static, StatusCode::NO_CONTENT, ""),
             // As Apache answers it (AllowEncodedSlashes off).
             Refusal::Path(crate::route::path::PathError::EncodedSlash) => {

@@ -10,28 +10,35 @@ use std::sync::Arc;
 
 use common::http::access_log::Entry;
 use common::http::forwarded::Scheme;
+use common::http::strict::Violation;
 use common::listener::Peer;
 use http::{Request, Response, request};
 use hyper::body::Incoming;
 
 use crate::error::{self, Failure};
 use crate::fastcgi;
-use crate::request::{ClientBody, Received};
+use crate::request::{ClientBody, Received, Refusal};
 use crate::respond::{Body, Kind, Record};
 use crate::route::Route;
 use crate::site::Site;
 use crate::static_files;
 
+/// `violation`: the request stands in for one that was not in order.
 pub async fn handle(
     site: Arc<Site>,
     peer: Peer,
     scheme: Scheme,
+    violation: Option<Violation>,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
     let body = ClientBody::new(body, &site.shutdown);
     let mut record = Record::begin(&site.metrics, &site.access_log, entry(&site, &peer, &head));
-    let (kind, response) = match Received::of(head, peer, scheme, &site.config.trusted_proxies) {
+    let received = match violation {
+        None => Received::of(head, peer, scheme, &site.config.trusted_proxies),
+        Some(violation) => Err(Refusal::Malformed(violation)),
+    };
+    let (kind, response) = match received {
         Ok(request) => {
             record.identify(request.client.ip, &request.id);
             answer(&site, &request, body).await.unwrap_or_else(|failure| failed(&request, &failure))

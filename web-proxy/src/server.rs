@@ -7,6 +7,7 @@ use std::time::Duration;
 use common::discovery::discover;
 use common::http::access_log::AccessLog;
 use common::http::forwarded::Scheme;
+use common::http::strict::{Limits, StrictRequests};
 use common::listener::{Accepted, Bound, Listener};
 use common::net::{Stream, WriteDeadline};
 use common::shutdown::Shutdown;
@@ -24,6 +25,7 @@ use crate::error::Error;
 use crate::fastcgi::{BodyLimits, Place, Upstream};
 use crate::handler::handle;
 use crate::metrics::Metrics;
+use crate::request::MAX_TARGET;
 use crate::route::Router;
 use crate::site::Site;
 
@@ -36,6 +38,8 @@ pub struct Service {
 
 /// Header fields of one request; hyper's own limit is 100.
 const MAX_HEADERS: usize = 256;
+/// What hyper's buffer holds beside a head.
+const BUFFER_ROOM: usize = 8 << 10;
 /// How long a client may take no byte of a response.
 const SEND_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -108,21 +112,30 @@ async fn connection(site: Arc<Site>, accepted: Accepted) {
     site.metrics.connections.inc();
     let open = Open(Arc::clone(&site));
     let ends_by_closing = Arc::new(AtomicBool::new(false));
+    let head_bytes = site.config.max_head;
+    let limits = Limits { bytes: head_bytes, target: MAX_TARGET, fields: MAX_HEADERS };
+    let (stream, arrivals) = StrictRequests::new(WriteDeadline::new(stream, SEND_TIMEOUT), limits);
+    let arrivals = Arc::new(arrivals);
     let service = service_fn({
         let (site, ends_by_closing) = (Arc::clone(&site), Arc::clone(&ends_by_closing));
         move |request: Request<Incoming>| {
             ends_by_closing.store(request.version() < Version::HTTP_11, Ordering::Relaxed);
-            let site = Arc::clone(&site);
-            async move { Ok::<_, std::convert::Infallible>(handle(site, peer, Scheme::Http, request).await) }
+            let (site, arrivals) = (Arc::clone(&site), Arc::clone(&arrivals));
+            async move {
+                let arrival = arrivals.next();
+                let response = handle(site, peer, Scheme::Http, arrival.violation, request).await;
+                arrivals.answered(arrival, false);
+                Ok::<_, std::convert::Infallible>(response)
+            }
         }
     });
     let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(site.config.client_timeout)
         .max_headers(MAX_HEADERS)
-        .max_buf_size(site.config.max_head)
+        .max_buf_size(head_bytes + BUFFER_ROOM)
         // Not `pipeline_flush`: with it hyper buffers a body without bound for a client that does not read.
-        .serve_connection(TokioIo::new(WriteDeadline::new(stream, SEND_TIMEOUT)), service);
+        .serve_connection(TokioIo::new(stream), service);
     let served = tokio::select! {
         served = &mut serving => served,
         () = site.shutdown.draining() => {
@@ -133,7 +146,7 @@ async fn connection(site: Arc<Site>, accepted: Accepted) {
     if let Err(error) = served {
         tracing::debug!(%error, "connection");
         if error.is_user() && ends_by_closing.load(Ordering::Relaxed) {
-            reset(&serving.into_parts().io.into_inner().into_inner());
+            reset(&serving.into_parts().io.into_inner().into_inner().into_inner());
         }
     }
     drop((open, permit));

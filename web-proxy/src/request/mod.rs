@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use common::http::forwarded::{Client, FORWARDED, Scheme, TrustedProxies};
 use common::http::request_id;
+use common::http::strict::Violation;
 use common::listener::Peer;
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::uri::Authority;
@@ -51,13 +52,16 @@ pub enum Refusal {
     /// 431
     #[error("header fields of more than {MAX_FIELDS} bytes")]
     FieldsTooLarge,
+    /// Not HTTP/1.1 to the letter.
+    #[error("{0}")]
+    Malformed(Violation),
     #[error("the path holds {0}")]
     Path(#[from] PathError),
 }
 
 /// A parameter must fit into a FastCGI record for PHP-FPM to read it: the target, and all fields of one name,
 /// however many share the rest.
-const MAX_TARGET: usize = 32 << 10;
+pub const MAX_TARGET: usize = 32 << 10;
 const MAX_FIELDS: usize = 60 << 10;
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 

@@ -138,6 +138,15 @@ async fn hosts_and_targets() {
         ("GET /a.txt HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
         ("GET /a.txt HTTP/1.1\r\nHost: x/y\r\n\r\n", 400),
         ("GET a.txt HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        // What hyper takes, and two hops could read in two ways.
+        ("GET /a.txt HTTP/1.1\nHost: x\n\n", 400),
+        ("GET /a.txt HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n", 400),
+        (
+            "GET /a.txt HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+        ),
+        ("GET /a.txt HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: x, chunked\r\n\r\n0\r\n\r\n", 400),
+        ("GET /a.txt HTTP/1.2\r\nHost: x\r\n\r\n", 505),
         (&format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(40_000)), 414),
         (&format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(62_000)), 431),
     ];
