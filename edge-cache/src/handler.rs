@@ -28,12 +28,13 @@ use crate::fetch::{FetchError, Outcome, Seat, lead};
 use crate::interim::Channel;
 use crate::invalidate::{self, Command, command};
 use crate::policy::cache_control::CacheControl;
+use crate::policy::part::{self, Asked};
 use crate::policy::reuse::{self, Failure, Reuse, Why};
 use crate::policy::storable::NotStored;
 use crate::request::{Admission, Normalised, Refusal, admit, normalise};
 use crate::respond::body::Record;
 use crate::respond::cache_status::StaleReason;
-use crate::respond::{Answer, Body, CacheStatus, Forward, Verdict, from_store};
+use crate::respond::{Answer, Body, CacheStatus, Forward, Verdict, from_parts, from_store};
 use crate::store::{Lookup, Stored};
 
 /// How often a request joins a fetch that comes to nothing before it fetches for itself.
@@ -119,6 +120,15 @@ async fn answer(
         let found = cache.store.lookup(&request.key, &request.head.headers);
         let (forward, stored) = match &found {
             Lookup::UriMiss => (Forward::UriMiss, None),
+            Lookup::Parts(parts) => {
+                let limits = request.live.config.stale;
+                match Asked::of(&request.head)
+                    .and_then(|asked| from_parts(parts, asked, &wishes, limits, now))
+                {
+                    Some(answer) => return answer,
+                    None => (Forward::Partial, None),
+                }
+            }
             Lookup::VaryMiss(_) | Lookup::Unacceptable(_) => (Forward::VaryMiss, None),
             Lookup::Found(stored) => {
                 match reuse::reuse(stored.terms(request.live.config.stale), &wishes, now) {
@@ -143,18 +153,24 @@ async fn answer(
         open = open.or_else(|| hints.map(|hints| hints.open(&mut request.head.extensions)));
         // Whoever finds nobody at it still leads, so that a response that has become cacheable is stored.
         let selection = found.selection(&request.head.headers);
-        let uncacheable = cache.store.is_uncacheable(&request.key, &selection)
+        let mut uncacheable = cache.store.is_uncacheable(&request.key, &selection)
             || forward == Forward::VaryMiss && cache.store.is_exploded(&request.key);
+        // A range is asked for as it is where the whole cannot be stored, or would have to come before it.
+        let asked = Asked::of(&request.head);
+        let by_range = stored.is_none() && asked.is_some_and(|asked| uncacheable || asked.is_at_the_end());
+        let selection = if by_range { part::selection(&request.head.headers) } else { selection };
+        uncacheable |= by_range && cache.store.is_uncacheable(&request.key, &selection);
         let unacceptable = matches!(found, Lookup::Unacceptable(_));
-        if wishes.no_store || unacceptable || uncacheable && wants_less(&request) {
+        if wishes.no_store || unacceptable || uncacheable && !by_range && wants_less(&request) {
             return alone(cache, &request, stored, &wishes, forward).await;
         }
         let outcome = match cache.flights.join(&request.key, selection, &cache.epochs) {
-            Seat::Leader(seat) => match lead::lead(cache, seat, &request, stored.cloned()).await {
+            Seat::Leader(seat) => match lead::lead(cache, seat, &request, stored.cloned(), by_range).await {
                 // The whole was asked for, to be stored, in a coding that suits the store; what is not stored is asked
                 // for as the client wants it.
                 Ok(Led::NotStored(head, _, why))
-                    if head.status == StatusCode::OK && is_ranged(&request) || why == NotStored::Coding =>
+                    if head.status == StatusCode::OK && is_ranged(&request) && !by_range
+                        || why == NotStored::Coding =>
                 {
                     return alone(cache, &request, stored, &wishes, forward).await;
                 }

@@ -11,7 +11,8 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, request, response};
 use http_body_util::BodyExt as _;
@@ -28,6 +29,7 @@ use crate::invalidate::{Epoch, Mode, Tags};
 use crate::live::Live;
 use crate::policy::cache_control::CacheControl;
 use crate::policy::freshness::Freshness;
+use crate::policy::part::Part;
 use crate::policy::reuse::{self, Failure, Reuse};
 use crate::policy::storable::{NotStored, storable};
 use crate::policy::{targeted, update};
@@ -84,15 +86,17 @@ fn with((mut response, status): Answer, own: HeaderMap) -> Answer {
     (response, status)
 }
 
-/// Fetches for `request` and whoever follows it. Dropping the future leaves the fetch going.
+/// Fetches for `request` and whoever follows it: the whole, or `by_range` what the request asks for. Dropping the future leaves the fetch going.
 pub async fn lead(
     cache: &Arc<Cache>,
     lead: Lead,
     request: &Normalised,
     stored: Option<Arc<Stored>>,
+    by_range: bool,
 ) -> Result<Led, FetchError> {
     let (leader, told) = oneshot::channel();
-    cache.shutdown.spawn(Fetch::new(cache, lead, request, stored).run(Some(leader)));
+    let fetch = Fetch { by_range, ..Fetch::new(cache, lead, request, stored) };
+    cache.shutdown.spawn(fetch.run(Some(leader)));
     told.await.unwrap_or_else(|_| Err(FetchError::Broken("the service is ending".into())))
 }
 
@@ -115,6 +119,7 @@ pub async fn adopt(
         request: request.head.clone(),
         stored: None,
         began,
+        by_range: false,
     };
     cache.shutdown.spawn(fetch.take(head, body, times, Some(leader)));
     told.await.unwrap_or_else(|_| Err(FetchError::Broken("the service is ending".into())))
@@ -148,6 +153,8 @@ struct Fetch {
     stored: Option<Arc<Stored>>,
     /// What is invalidated from here on may be what the origin's answer is made of.
     began: Epoch,
+    /// The request's range is asked for, as it is.
+    by_range: bool,
 }
 
 impl Fetch {
@@ -159,7 +166,7 @@ impl Fetch {
         let mut request = request.head.clone();
         // A HEAD is answered from a stored GET: it is one that is fetched (as Varnish does).
         request.method = Method::GET;
-        Self { cache: Arc::clone(cache), lead, request, live, orders, stored, began }
+        Self { cache: Arc::clone(cache), lead, request, live, orders, stored, began, by_range: false }
     }
 
     async fn run(mut self, mut leader: Leader) {
@@ -196,16 +203,22 @@ impl Fetch {
 
     /// Stores a response, or gives it to the leader alone.
     async fn take(self, mut head: response::Parts, body: OriginBody, times: Times, leader: Leader) {
+        let part = self.part(&mut head);
+        // A part is stored if the whole would be.
+        let status = if part.is_some() { StatusCode::OK } else { head.status };
         let live = Arc::clone(&self.live);
         let wanted = self.orders.response(&live.config.rules, head.status, &head.headers);
         let seen = wanted.seen(&head.headers);
         let directives = wanted.directives(self.directives(&seen));
-        let freshness = Freshness::of(head.status, &seen, &directives, times.requested, times.received);
+        let freshness = Freshness::of(status, &seen, &directives, times.requested, times.received);
         let freshness = wanted.freshness(freshness);
-        let verdict = self.storable(head.status, &seen, &directives, &freshness);
+        let verdict = self.storable(status, &seen, &directives, &freshness);
         drop(seen);
         let refused = match verdict {
             Ok(()) => {
+                if let Some(part) = part {
+                    self.fetch_whole(part);
+                }
                 let mut headers = head.headers.clone();
                 wanted.edit_stored(&mut headers);
                 let own = take_withheld(&mut headers, &directives);
@@ -224,6 +237,37 @@ impl Fetch {
         self.not_stored(&head, refused);
         self.lead.publish(Outcome::Alone);
         tell(leader, Ok(Led::NotStored(Box::new(head), body, refused)));
+    }
+
+    /// The part that was asked for, if the response is one. All of the response is the response itself.
+    fn part(&self, head: &mut response::Parts) -> Option<Part> {
+        let part = Part::of(head.status, &head.headers).filter(|_| self.by_range)?;
+        if part.is_whole() {
+            head.status = StatusCode::OK;
+            head.headers.remove(CONTENT_RANGE);
+            return None;
+        }
+        Some(part)
+    }
+
+    /// Now that it is known how long the whole is and that it may be stored, it is fetched behind the part, so
+    /// that the next range is answered from it.
+    fn fetch_whole(&self, part: Part) {
+        if part.complete().is_none_or(|complete| complete > self.live.config.max_object) {
+            return;
+        }
+        let Self { cache, live, request, .. } = self;
+        let found = cache.store.lookup(self.lead.key(), &request.headers);
+        let selection = found.selection(&request.headers);
+        if let Seat::Leader(lead) = cache.flights.join(self.lead.key(), selection, &cache.epochs) {
+            let began = lead.began();
+            let mut request = request.clone();
+            request.extensions.clear();
+            let (cache, live) = (Arc::clone(cache), Arc::clone(live));
+            let orders = self.orders;
+            let fetch = Self { cache, lead, live, orders, request, stored: None, began, by_range: false };
+            self.cache.shutdown.spawn(fetch.run(None));
+        }
     }
 
     /// Whether there is a place for this variant, and the client that it was fetched for could have it.
@@ -258,10 +302,15 @@ impl Fetch {
     /// answered from what will be stored.
     async fn ask(&self) -> Result<(response::Parts, OriginBody, Times), FetchError> {
         let mut head = self.request.clone();
-        for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
+        for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE] {
             head.headers.remove(name);
         }
+        if !self.by_range {
+            head.headers.remove(RANGE);
+        }
         if let Some(codings) = self.live.config.compress.asked_of_origin() {
+            // A part is one of the identity form.
+            let codings = if self.by_range { "identity" } else { codings };
             head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(codings));
         }
         if let Some(stored) = &self.stored {

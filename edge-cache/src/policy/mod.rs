@@ -6,14 +6,16 @@
 //! 4. [`reuse`]: what may be done with a stored response for a request (section 4).
 //! 5. [`vary`]: whether a stored response was selected by the same request fields (section 4.1); [`language`]: which
 //!    of them mean the same.
-//! 6. [`coding`]: which form of its body a client gets (RFC 9110, section 12.5.3).
-//! 7. [`update`]: how a 304 freshens a stored response (section 4.3.4).
+//! 6. [`part`]: which ranges a stored part answers (section 3.3).
+//! 7. [`coding`]: which form of its body a client gets (RFC 9110, section 12.5.3).
+//! 8. [`update`]: how a 304 freshens a stored response (section 4.3.4).
 
 pub mod cache_control;
 pub mod coding;
 pub mod date;
 pub mod freshness;
 pub mod language;
+pub mod part;
 pub mod reuse;
 pub mod storable;
 pub mod targeted;

@@ -57,6 +57,8 @@ pub enum Forward {
     Stale,
     /// The request's own Cache-Control.
     Request,
+    /// Only parts of the response are stored, and none has what is asked for.
+    Partial,
 }
 
 impl Verdict {
@@ -99,6 +101,7 @@ impl Forward {
             Self::VaryMiss => "vary-miss",
             Self::Stale => "stale",
             Self::Request => "request",
+            Self::Partial => "partial",
         }
     }
 }
@@ -239,13 +242,14 @@ mod tests {
 
     use super::*;
 
-    const FORWARDS: [Forward; 6] = [
+    const FORWARDS: [Forward; 7] = [
         Forward::Bypass,
         Forward::Method,
         Forward::UriMiss,
         Forward::VaryMiss,
         Forward::Stale,
         Forward::Request,
+        Forward::Partial,
     ];
 
     fn verdicts() -> impl Strategy<Value = Verdict> {

@@ -2,6 +2,7 @@
 //!
 //! 1. [`conditional`]: 304 where the client has the response already (RFC 9110, section 13).
 //! 2. [`range`]: one range of a stored body (section 14).
+//!    [`part`]: a range of what is stored in parts only.
 //! 3. [`stored`]: a response from the store, or on its way into it.
 //! 4. [`cache_status`]: what the cache did, for machines and people (RFC 9211).
 //! 5. [`body`]: stored, filling, passed on or made here, counted to its end.
@@ -9,12 +10,14 @@
 pub mod body;
 pub mod cache_status;
 pub mod conditional;
+pub mod part;
 pub mod range;
 pub mod stored;
 pub mod tags;
 
 pub use body::Body;
 pub use cache_status::{CacheStatus, Forward, Verdict};
+pub use part::from_parts;
 pub use stored::{from_fill, from_store};
 
 /// A response with what `Cache-Status` is to say of it.

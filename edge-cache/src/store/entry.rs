@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{
-    ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, HeaderMap,
-    HeaderName, HeaderValue, VARY,
+    ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
+    HeaderMap, HeaderName, HeaderValue, VARY,
 };
 
 use super::fields::{self, Fields};
@@ -263,6 +263,18 @@ impl Stored {
     /// Whether the response may answer `request`, as far as fields that select it go.
     pub fn is_selected_by(&self, request: &HeaderMap) -> bool {
         self.selector().matches(request) && self.form(request).is_some()
+    }
+
+    /// Whether it is a part of the response only, of a 206.
+    pub fn is_part(&self) -> bool {
+        self.status == StatusCode::PARTIAL_CONTENT
+    }
+
+    /// Whether it is stored in the place of `old`: the whole in that of all with its selector, a part in that of
+    /// the same part.
+    pub fn replaces(&self, old: &Self) -> bool {
+        let range = |stored: &Self| stored.fields().get(&CONTENT_RANGE).map(<[u8]>::to_vec);
+        self.selector() == old.selector() && (!self.is_part() || old.is_part() && range(self) == range(old))
     }
 
     /// Whether `request` selects it by asking for its language before all others.

@@ -39,6 +39,8 @@ pub enum Lookup {
     UriMiss,
     /// Only variants for other requests; how the newest of them was selected.
     VaryMiss(Selector),
+    /// Nothing but these parts of the response.
+    Parts(Vec<Arc<Stored>>),
     /// The response is there, in a coding that the client does not accept and that cannot be undone.
     Unacceptable(Selector),
 }
@@ -80,6 +82,9 @@ impl Lookup {
     pub fn selection(&self, request: &HeaderMap) -> Selector {
         match self {
             Self::UriMiss => Selector::default(),
+            Self::Parts(parts) => {
+                parts.first().map_or_else(Selector::default, |part| part.selector().same_fields(request))
+            }
             Self::Found(stored) => stored.selector().same_fields(request),
             Self::VaryMiss(selector) | Self::Unacceptable(selector) => selector.as_ref().same_fields(request),
         }
@@ -115,15 +120,22 @@ impl Store {
     pub fn lookup(&self, key: &CacheKey, request: &HeaderMap) -> Lookup {
         let Some(resource) = self.resources.get(key.as_str()) else { return Lookup::UriMiss };
         let mut unacceptable = None;
-        for stored in resource.live().filter(|stored| stored.selector().matches(request)) {
+        let whole = |stored: &&Arc<Stored>| !stored.is_part();
+        for stored in resource.live().filter(whole).filter(|stored| stored.selector().matches(request)) {
             if stored.form(request).is_some() {
                 return Lookup::Found(Arc::clone(stored));
             }
             unacceptable = Some(stored);
         }
         // Only when there is none that was chosen for the very same fields.
-        if let Some(stored) = resource.live().find(|stored| stored.is_first_choice_of(request)) {
+        if let Some(stored) = resource.live().filter(whole).find(|stored| stored.is_first_choice_of(request))
+        {
             return Lookup::Found(Arc::clone(stored));
+        }
+        let is_part = |stored: &&Arc<Stored>| stored.is_part() && stored.selector().matches(request);
+        let parts: Vec<Arc<Stored>> = resource.live().filter(is_part).cloned().collect();
+        if !parts.is_empty() {
+            return Lookup::Parts(parts);
         }
         match (unacceptable, resource.live().next()) {
             (Some(stored), _) => Lookup::Unacceptable(stored.selector().to_owned()),
@@ -140,7 +152,7 @@ impl Store {
             let mut variants = vec![Arc::clone(stored)];
             let mut bytes = stored.weight();
             if let Some(entry) = entry {
-                let others = entry.value().live().filter(|old| old.selector() != stored.selector());
+                let others = entry.value().live().filter(|old| !stored.replaces(old));
                 for old in others.take(max.saturating_sub(1)) {
                     bytes += old.weight();
                     if bytes > self.resource_limit {
@@ -165,7 +177,8 @@ impl Store {
         let now = SystemTime::now();
         let others: Vec<&Arc<Stored>> = resource
             .live()
-            .filter(|old| old.selector() != selector.as_ref() && old.freshness().is_fresh(now))
+            .filter(|old| !old.is_part() && old.selector() != selector.as_ref())
+            .filter(|old| old.freshness().is_fresh(now))
             .collect();
         if others.len() < max {
             return Ok(());
