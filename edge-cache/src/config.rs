@@ -84,6 +84,10 @@ pub struct CacheOptions {
     /// The largest body that is stored; by default an eighth of the memory.
     #[arg(long, value_name = "SIZE")]
     pub max_object: Option<ByteSize>,
+    /// The largest body that is fetched whole, to be stored, when only ranges of it are asked for; by
+    /// default the largest that is stored.
+    #[arg(long, value_name = "SIZE")]
+    pub range_fetch_limit: Option<ByteSize>,
     /// Variants of one URL that are kept; responses for more are not stored.
     #[arg(long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub max_variants: u16,
@@ -132,6 +136,8 @@ pub struct Config {
     pub purge_from: Vec<IpNet>,
     pub memory: u64,
     pub max_object: u64,
+    /// The longest body that is fetched whole for a range of it.
+    pub range_fetch_limit: u64,
     pub max_variants: usize,
     pub compress: Compression,
     /// The operator's word on stale responses.
@@ -203,6 +209,7 @@ impl Config {
             purge_from,
             memory,
             max_object,
+            range_fetch_limit: cache.range_fetch_limit.map_or(max_object, ByteSize::bytes),
             max_variants: usize::from(cache.max_variants),
             compress: cache.compress,
             stale: StaleLimits { grace: cache.grace.get(), keep: cache.keep.get() },
@@ -246,6 +253,7 @@ impl Config {
             purge_from: new.purge_from,
             // The memory stays what it is.
             max_object: new.max_object.min(self.memory / 2),
+            range_fetch_limit: new.range_fetch_limit,
             max_variants: new.max_variants,
             stale: new.stale,
             http: new.http,

@@ -14,7 +14,7 @@ use common::http::access_log::Entry;
 use common::http::forwarded::Scheme;
 use common::http::strict::Violation;
 use common::listener::Peer;
-use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -155,9 +155,15 @@ async fn answer(
         let selection = found.selection(&request.head.headers);
         let mut uncacheable = cache.store.is_uncacheable(&request.key, &selection)
             || forward == Forward::VaryMiss && cache.store.is_exploded(&request.key);
-        // A range is asked for as it is where the whole cannot be stored, or would have to come before it.
-        let asked = Asked::of(&request.head);
-        let by_range = stored.is_none() && asked.is_some_and(|asked| uncacheable || asked.is_at_the_end());
+        if request.is_ranged() && cache.store.range_passes(&request.key, &selection) {
+            let answer = alone(cache, &request, stored, &wishes, forward).await;
+            return because(NotStored::RangeLimit, answer);
+        }
+        // A range is asked for as it is where the whole cannot be stored, or would have to come before it and is not
+        // coming anyway.
+        let comes_late = |asked: Asked| asked.is_at_the_end() && !cache.flights.has(&request.key, &selection);
+        let by_range = stored.is_none()
+            && Asked::of(&request.head).is_some_and(|asked| uncacheable || comes_late(asked));
         let selection = if by_range { part::selection(&request.head.headers) } else { selection };
         uncacheable |= by_range && cache.store.is_uncacheable(&request.key, &selection);
         let unacceptable = matches!(found, Lookup::Unacceptable(_));
@@ -168,11 +174,13 @@ async fn answer(
             Seat::Leader(seat) => match lead::lead(cache, seat, &request, stored.cloned(), by_range).await {
                 // The whole was asked for, to be stored, in a coding that suits the store; what is not stored is asked
                 // for as the client wants it.
-                Ok(Led::NotStored(head, _, why))
-                    if head.status == StatusCode::OK && is_ranged(&request) && !by_range
+                Ok(Led::NotStored(head, body, why))
+                    if head.status == StatusCode::OK && request.is_ranged() && !by_range
                         || why == NotStored::Coding =>
                 {
-                    return alone(cache, &request, stored, &wishes, forward).await;
+                    // Not read to its end: its connection is closed.
+                    drop(body);
+                    return because(why, alone(cache, &request, stored, &wishes, forward).await);
                 }
                 Ok(led) => return led.into_answer(&request.head, verdict),
                 Err(error) => return failed(&request, stored, &wishes, &error, forward),
@@ -190,6 +198,12 @@ async fn answer(
             Some(Outcome::Failed(error)) => return failed(&request, stored, &wishes, &error, forward),
             // Invalidated meanwhile: what is fetched from here on is not.
             Some(outcome) if outcome.is_outdated(&cache.epochs) => {}
+            Some(outcome)
+                if request.is_ranged() && outcome.is_longer_than(request.live.config.range_fetch_limit) =>
+            {
+                let answer = alone(cache, &request, stored, &wishes, forward).await;
+                return because(NotStored::RangeLimit, answer);
+            }
             Some(outcome) => {
                 if let Some(answer) = outcome.into_answer(&request.head, verdict, &cache.epochs) {
                     cache.metrics.collapsed.inc();
@@ -229,15 +243,17 @@ async fn purge(cache: &Arc<Cache>, request: &Normalised) -> Answer {
     (response, CacheStatus::new(Verdict::Purge))
 }
 
-fn is_ranged(request: &Normalised) -> bool {
-    request.head.headers.contains_key(RANGE)
+/// Adds why what was passed on was not fetched to be stored.
+fn because(why: NotStored, (response, mut status): Answer) -> Answer {
+    status.stored.get_or_insert(Err(why));
+    (response, status)
 }
 
 /// The client wants less than the whole response, which is what would be fetched to be stored.
 fn wants_less(request: &Normalised) -> bool {
     let has_condition =
         || [IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| request.head.headers.contains_key(name));
-    request.head.method == Method::HEAD || is_ranged(request) || has_condition()
+    request.head.method == Method::HEAD || request.is_ranged() || has_condition()
 }
 
 /// Fetches for this request only, as the client made it.

@@ -49,13 +49,14 @@ pub struct Reload {
 type Read = Arc<dyn Fn() -> Result<Reading, ConfigError> + Send + Sync>;
 
 /// The options that can change while the service runs, besides the rules.
-pub const LIVE: [&str; 17] = [
+pub const LIVE: [&str; 18] = [
     "preset",
     "query",
     "strip-params",
     "trusted-proxies",
     "purge-from",
     "max-object",
+    "range-fetch-limit",
     "max-variants",
     "grace",
     "keep",

@@ -150,7 +150,8 @@ async fn connection(cache: Arc<Cache>, accepted: Accepted) {
             if request.headers().contains_key(UPGRADE) {
                 request.extensions_mut().insert(open.clone());
             }
-            let (cache, interim, arrivals) = (Arc::clone(&cache), Arc::clone(&interim), Arc::clone(&arrivals));
+            let (cache, interim, arrivals) =
+                (Arc::clone(&cache), Arc::clone(&interim), Arc::clone(&arrivals));
             async move {
                 let arrival = arrivals.next();
                 let response = handle(cache, peer, Scheme::Http, interim, arrival.violation, request).await;

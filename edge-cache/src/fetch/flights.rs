@@ -64,6 +64,12 @@ impl Outcome {
         }
     }
 
+    /// Whether this is a response on its way that has announced more than `limit` bytes.
+    pub fn is_longer_than(&self, limit: u64) -> bool {
+        let Self::Filling(filling) = self else { return false };
+        filling.head.length.is_some_and(|length| length > limit)
+    }
+
     /// What a follower answers with; `None` when the outcome is not for a request like this, or is made of
     /// what was invalidated while it was on its way.
     pub fn into_answer(self, request: &request::Parts, verdict: Verdict, epochs: &Epochs) -> Option<Answer> {
@@ -149,6 +155,11 @@ impl Flights {
         for flight in self.lock().remove(key).unwrap_or_default() {
             flight.invalidated.store(true, Ordering::SeqCst);
         }
+    }
+
+    /// Whether a fetch is under way that requests with this selection would take part in.
+    pub fn has(&self, key: &CacheKey, selection: &Selector) -> bool {
+        self.lock().get(key).is_some_and(|flights| flights.iter().any(|flight| flight.selection == *selection))
     }
 
     pub fn len(&self) -> usize {

@@ -118,6 +118,7 @@ pub async fn adopt(
         orders: request.orders,
         request: request.head.clone(),
         stored: None,
+        ranged: false,
         began,
         by_range: false,
     };
@@ -129,7 +130,9 @@ pub async fn adopt(
 pub fn refresh(cache: &Arc<Cache>, request: &Normalised, found: &Lookup, stored: &Arc<Stored>) {
     let selection = found.selection(&request.head.headers);
     if let Seat::Leader(lead) = cache.flights.join(&request.key, selection, &cache.epochs) {
-        let fetch = Fetch::new(cache, lead, request, Some(Arc::clone(stored)));
+        let mut fetch = Fetch::new(cache, lead, request, Some(Arc::clone(stored)));
+        // Nobody waits: what is in use is fetched whole, as it was.
+        fetch.ranged = false;
         cache.shutdown.spawn(fetch.run(None));
     }
 }
@@ -151,6 +154,8 @@ struct Fetch {
     live: Arc<Live>,
     orders: Orders,
     stored: Option<Arc<Stored>>,
+    /// The client waits for a range of the response only.
+    ranged: bool,
     /// What is invalidated from here on may be what the origin's answer is made of.
     began: Epoch,
     /// The request's range is asked for, as it is.
@@ -163,10 +168,11 @@ impl Fetch {
         // Gone since it was found: not to be validated, since it would come back.
         let stored = stored.filter(|stored| !stored.is_gone());
         let (live, orders) = (Arc::clone(&request.live), request.orders);
+        let ranged = request.is_ranged();
         let mut request = request.head.clone();
         // A HEAD is answered from a stored GET: it is one that is fetched (as Varnish does).
         request.method = Method::GET;
-        Self { cache: Arc::clone(cache), lead, request, live, orders, stored, began, by_range: false }
+        Self { cache: Arc::clone(cache), lead, request, live, orders, stored, ranged, began, by_range: false }
     }
 
     async fn run(mut self, mut leader: Leader) {
@@ -235,7 +241,10 @@ impl Fetch {
         };
         wanted.edit(&mut head.headers);
         self.not_stored(&head, refused);
-        self.lead.publish(Outcome::Alone);
+        // Somebody who follows may want the whole: they look again.
+        if refused != NotStored::RangeLimit {
+            self.lead.publish(Outcome::Alone);
+        }
         tell(leader, Ok(Led::NotStored(Box::new(head), body, refused)));
     }
 
@@ -265,7 +274,17 @@ impl Fetch {
             request.extensions.clear();
             let (cache, live) = (Arc::clone(cache), Arc::clone(live));
             let orders = self.orders;
-            let fetch = Self { cache, lead, live, orders, request, stored: None, began, by_range: false };
+            let fetch = Self {
+                cache,
+                lead,
+                live,
+                orders,
+                request,
+                stored: None,
+                ranged: false,
+                began,
+                by_range: false,
+            };
             self.cache.shutdown.spawn(fetch.run(None));
         }
     }
@@ -412,11 +431,19 @@ impl Fetch {
         if length.is_some_and(|length| length > self.live.config.max_object) {
             return Err(NotStored::TooLarge);
         }
+        let is_partly_wanted = self.ranged && !self.by_range && status == StatusCode::OK;
+        if is_partly_wanted && length.is_some_and(|length| length > self.live.config.range_fetch_limit) {
+            return Err(NotStored::RangeLimit);
+        }
         Ok(())
     }
 
     fn not_stored(&self, head: &response::Parts, why: NotStored) {
         self.cache.metrics.not_stored(why.as_str());
+        if why == NotStored::RangeLimit {
+            self.cache.store.note_range_passes(self.lead.key(), self.lead.selection());
+            return;
+        }
         // What is about this request or this moment says nothing of the next.
         let of_the_url = !matches!(
             why,

@@ -35,6 +35,8 @@ pub enum NotStored {
     VariantBudget,
     /// Longer than what one object may take.
     TooLarge,
+    /// Longer than what is fetched whole where only a range was asked for.
+    RangeLimit,
     /// Too many bytes of other responses are on their way into the cache.
     Budget,
     /// The target was invalidated while the response was under way.
@@ -60,6 +62,7 @@ impl NotStored {
             Self::Coding => "coding",
             Self::VariantBudget => "variant-budget",
             Self::TooLarge => "too-large",
+            Self::RangeLimit => "range-fetch-limit",
             Self::Budget => "fill-budget",
             Self::Invalidated => "invalidated",
             Self::Truncated => "truncated",

@@ -8,7 +8,7 @@ use common::http::forwarded::{
 use common::http::strict::Violation;
 use common::http::{hop_by_hop, request_id};
 use common::listener::Peer;
-use http::header::{EXPECT, HOST, HeaderName, HeaderValue, VIA};
+use http::header::{EXPECT, HOST, HeaderName, HeaderValue, RANGE, VIA};
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version, request};
 
@@ -37,6 +37,13 @@ impl Normalised {
     /// The name of the rule that has decided.
     pub fn decided_by(&self) -> Option<Arc<str>> {
         self.live.config.rules.decider(self.orders).map(|rule| Arc::clone(&rule.name))
+    }
+}
+
+impl Normalised {
+    /// It asks for a part of the response: "range handling is only defined for GET" (RFC 9110, section 14.2).
+    pub fn is_ranged(&self) -> bool {
+        self.head.method == Method::GET && self.head.headers.contains_key(RANGE)
     }
 }
 

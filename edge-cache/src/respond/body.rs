@@ -25,6 +25,7 @@ enum Source {
     Empty,
     One(Bytes),
     Stored { body: StoredBody, next: usize, start: u64, left: u64 },
+    Frames { frames: std::vec::IntoIter<Bytes>, left: u64 },
     Filling { reader: Reader, skip: u64, left: Option<u64>, ended: bool },
     Passed(OriginBody),
     Decoding(Box<Decoding>),
@@ -90,6 +91,11 @@ impl Body {
         })))
     }
 
+    /// These bytes one after the other, `left` in all.
+    pub fn frames(frames: Vec<Bytes>, left: u64) -> Self {
+        Self::from_source(Source::Frames { frames: frames.into_iter(), left })
+    }
+
     /// A body on its way into the store, of `length` bytes where the origin has said it.
     pub const fn filling(reader: Reader, length: Option<u64>) -> Self {
         Self::from_source(Source::Filling { reader, skip: 0, left: length, ended: false })
@@ -145,7 +151,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Empty => true,
-            Source::Stored { left, .. } => *left == 0,
+            Source::Stored { left, .. } | Source::Frames { left, .. } => *left == 0,
             Source::Filling { left, ended, .. } => *ended || *left == Some(0),
             Source::Passed(body) => body.is_end_stream(),
             Source::One(bytes) => bytes.is_empty(),
@@ -157,7 +163,7 @@ impl http_body::Body for Body {
         match &self.source {
             Source::Empty => SizeHint::with_exact(0),
             Source::One(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Stored { left, .. } => SizeHint::with_exact(*left),
+            Source::Stored { left, .. } | Source::Frames { left, .. } => SizeHint::with_exact(*left),
             Source::Filling { left, .. } => left.map_or_else(SizeHint::default, SizeHint::with_exact),
             Source::Passed(body) => body.size_hint(),
             Source::Decoding(decoding) => decoding.left.map_or_else(SizeHint::default, SizeHint::with_exact),
@@ -191,6 +197,14 @@ impl Source {
                 *start = 0;
                 return Poll::Ready(Some(Ok(Frame::data(part))));
             },
+            Self::Frames { frames, left } => {
+                if *left == 0 {
+                    return Poll::Ready(None);
+                }
+                let Some(frame) = frames.next() else { return Poll::Ready(Some(Err(Truncated.into()))) };
+                *left = left.saturating_sub(frame.len() as u64);
+                Poll::Ready(Some(Ok(Frame::data(frame))))
+            }
             Self::Filling { reader, skip, left, ended } => loop {
                 if *left == Some(0) {
                     return Poll::Ready(None);

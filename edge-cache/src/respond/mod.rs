@@ -1,7 +1,7 @@
 //! What the client gets.
 //!
 //! 1. [`conditional`]: 304 where the client has the response already (RFC 9110, section 13).
-//! 2. [`range`]: one range of a stored body (section 14).
+//! 2. [`range`] and [`multipart`]: one range of a stored body, or several (section 14).
 //!    [`part`]: a range of what is stored in parts only.
 //! 3. [`stored`]: a response from the store, or on its way into it.
 //! 4. [`cache_status`]: what the cache did, for machines and people (RFC 9211).
@@ -10,6 +10,7 @@
 pub mod body;
 pub mod cache_status;
 pub mod conditional;
+pub mod multipart;
 pub mod part;
 pub mod range;
 pub mod stored;

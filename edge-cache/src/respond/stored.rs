@@ -10,7 +10,7 @@ use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderValue, RANGE}
 use http::{HeaderMap, Method, Response, StatusCode, request};
 
 use super::range::wanted;
-use super::{Answer, Body, CacheStatus, Verdict, conditional};
+use super::{Answer, Body, CacheStatus, Verdict, conditional, multipart};
 use crate::coding::Decoder;
 use crate::fetch::fill::Reader;
 use crate::fetch::flights::Filling;
@@ -55,7 +55,13 @@ pub fn from_store(
         _ => ByteRange::Whole,
     };
     let response = match wanted {
-        ByteRange::Whole => {
+        // Parts of what has to be decoded would each begin at its beginning: the whole.
+        ByteRange::Parts(parts) if stored.coding == Coding::Identity => {
+            let pieces: Vec<Bytes> = stored.body(&block).pieces().cloned().collect();
+            let body = multipart::body(&mut headers, &parts, &pieces, length);
+            respond(StatusCode::PARTIAL_CONTENT, headers, body)
+        }
+        ByteRange::Whole | ByteRange::Parts(_) => {
             // A HEAD's answer has the length and no body.
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             let body = if sends_body { part(stored, &block, form, 0, length) } else { Body::empty() };
@@ -148,7 +154,8 @@ pub fn from_fill(request: &request::Parts, filling: &Filling, reader: Reader, ve
         Some(length) if head.status == StatusCode::OK && head.coding == Coding::Identity => {
             wanted(&request.headers, head.fields(), length, false)
         }
-        // A part needs to say of how much it is a part, and is one of the identity form.
+        // A part needs to say of how much it is a part, and is one of the identity form. Several would have to wait for
+        // each other: the whole.
         _ => ByteRange::Whole,
     };
     let response = match (wanted, head.length) {

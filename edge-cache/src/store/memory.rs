@@ -56,6 +56,11 @@ fn uncacheable_name(key: &CacheKey, selection: &[u8]) -> Box<[u8]> {
     [key.as_str().as_bytes(), selection].concat().into()
 }
 
+/// No key begins like this, so it is nobody else's name.
+fn range_name(key: &CacheKey, selection: &[u8]) -> Box<[u8]> {
+    [b"range ", key.as_str().as_bytes(), selection].concat().into()
+}
+
 impl Resource {
     fn of(mut variants: Vec<Arc<Stored>>) -> Option<Self> {
         match variants.len() {
@@ -240,6 +245,15 @@ impl Store {
 
     pub fn is_uncacheable(&self, key: &CacheKey, selection: &Selector) -> bool {
         self.uncacheable.contains_key(&uncacheable_name(key, selection.as_bytes()))
+    }
+
+    /// Notes that ranges of what is under this key are passed on: it is too long to be fetched whole for one.
+    pub fn note_range_passes(&self, key: &CacheKey, selection: &Selector) {
+        self.uncacheable.insert(range_name(key, selection.as_bytes()), ());
+    }
+
+    pub fn range_passes(&self, key: &CacheKey, selection: &Selector) -> bool {
+        self.uncacheable.contains_key(&range_name(key, selection.as_bytes()))
     }
 
     /// Notes that a URL has too many variants; whether that is news.

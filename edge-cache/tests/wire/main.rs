@@ -11,6 +11,7 @@ mod invalidating;
 mod isolating;
 mod overtaking;
 mod parts;
+mod ranges;
 mod rules;
 mod semantics;
 mod staleness;

@@ -6,7 +6,7 @@ use http_body::{Frame, SizeHint};
 
 use super::Record;
 use crate::fastcgi::{RelayBody, Truncated};
-use crate::static_files::{FileBody, FileBodyError};
+use crate::static_files::{FileBody, FileBodyError, FileParts};
 
 /// The body of a response. An error breaks the connection, so that the client sees the failure.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ enum Source {
     Empty,
     Page(Bytes),
     File(FileBody),
+    Parts(Box<FileParts>),
     Relay(RelayBody),
     /// An error that is told at the next poll.
     Broken(BodyError),
@@ -45,6 +46,10 @@ impl Body {
 
     pub const fn file(body: FileBody) -> Self {
         Self::from_source(Source::File(body))
+    }
+
+    pub fn parts(body: FileParts) -> Self {
+        Self::from_source(Source::Parts(Box::new(body)))
     }
 
     pub const fn relay(body: RelayBody) -> Self {
@@ -79,6 +84,7 @@ impl http_body::Body for Body {
                 (!page.is_empty()).then_some(Ok(page))
             }
             Source::File(body) => ready!(body.poll_piece(cx)).map(|piece| piece.map_err(BodyError::from)),
+            Source::Parts(body) => ready!(body.poll_piece(cx)).map(|piece| piece.map_err(BodyError::from)),
             Source::Relay(body) => ready!(body.poll_piece(cx)).map(|piece| piece.map_err(BodyError::from)),
             Source::Broken(_) => {
                 let Source::Broken(error) = std::mem::replace(&mut self.source, Source::Empty) else {
@@ -112,6 +118,7 @@ impl http_body::Body for Body {
             Source::Empty => true,
             Source::Page(page) => page.is_empty(),
             Source::File(body) => body.left() == 0,
+            Source::Parts(body) => body.left() == 0,
             Source::Relay(_) | Source::Broken(_) => false,
         }
     }
@@ -121,6 +128,7 @@ impl http_body::Body for Body {
             Source::Empty => SizeHint::with_exact(0),
             Source::Page(page) => SizeHint::with_exact(page.len() as u64),
             Source::File(body) => SizeHint::with_exact(body.left()),
+            Source::Parts(body) => SizeHint::with_exact(body.left()),
             Source::Relay(_) | Source::Broken(_) => SizeHint::default(),
         }
     }

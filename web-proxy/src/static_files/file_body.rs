@@ -43,6 +43,12 @@ impl FileBody {
         Self { state: State::Idle(file), offset: start, left: end.saturating_sub(start) }
     }
 
+    /// Goes on with other bytes of the same file, once the last of these are read.
+    pub(super) const fn seek(&mut self, start: u64, end: u64) {
+        self.offset = start;
+        self.left = end.saturating_sub(start);
+    }
+
     pub const fn left(&self) -> u64 {
         self.left
     }

@@ -3,17 +3,18 @@
 //! 1. [`guard`]: files that are never sent, and methods that a file does not have.
 //! 2. [`Validators`]: what names this state of the file.
 //! 3. [`negotiate`]: the request's conditions and range against them, a pure decision.
-//! 4. Head and body ([`FileBody`]).
+//! 4. Head and body ([`FileBody`], [`FileParts`]).
 
 mod content_type;
 mod file_body;
+mod file_parts;
 mod guard;
 mod negotiate;
 mod validators;
 
 use std::time::{Duration, SystemTime};
 
-use common::http::range::{ByteRange, content_range};
+use common::http::range::{ByteRange, Multipart, content_range};
 use http::header::{
     ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
     EXPIRES, HeaderName, HeaderValue, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
@@ -21,6 +22,7 @@ use http::header::{
 use http::{HeaderMap, Method, Response, StatusCode};
 
 pub use file_body::{FileBody, FileBodyError};
+pub use file_parts::FileParts;
 pub use guard::Guard;
 use negotiate::Decision;
 pub use validators::Validators;
@@ -61,7 +63,20 @@ pub fn serve(
             let body = body(method, file.file, start, end);
             with_type(response(StatusCode::PARTIAL_CONTENT, range, body), &file.path, end - start)
         }
-        Decision::Send(ByteRange::Whole) => {
+        // Parts of an encoded file would need the coding where a client takes it for that of the multipart body.
+        Decision::Send(ByteRange::Parts(parts))
+            if content_type::of(file.path.as_bytes()).coding.is_none() =>
+        {
+            let kind = content_type::of(file.path.as_bytes());
+            let multipart = Multipart::new(&parts, length, Some(&kind.media_type));
+            let fields = [
+                (CONTENT_TYPE, multipart.content_type()),
+                (CONTENT_LENGTH, HeaderValue::from(multipart.length())),
+            ];
+            let body = Body::parts(FileParts::new(file.file, multipart));
+            response(StatusCode::PARTIAL_CONTENT, fields, body)
+        }
+        Decision::Send(ByteRange::Whole | ByteRange::Parts(_)) => {
             let body = body(method, file.file, 0, length);
             with_type(response(StatusCode::OK, [], body), &file.path, length)
         }

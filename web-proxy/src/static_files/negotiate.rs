@@ -13,7 +13,7 @@ use http::{HeaderMap, Method};
 
 use super::Validators;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Decision {
     Send(ByteRange),
     NotModified,

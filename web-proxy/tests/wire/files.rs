@@ -36,12 +36,38 @@ async fn a_file_and_its_conditions() {
     assert_eq!(part.header("content-range"), Some("bytes 7-11/19"));
     let beyond = proxy.get_with("/a/style.css", &[("Range", "bytes=19-")]).await;
     assert_eq!((beyond.status, beyond.header("content-range")), (416, Some("bytes */19")));
-    assert_eq!(proxy.get_with("/a/style.css", &[("Range", "bytes=0-1,3-4")]).await.status, 200);
+    assert_eq!(proxy.get_with("/a/style.css", &[("Range", "bytes=0-1,0-1,0-1")]).await.status, 200);
 
     // A replica with the same file agrees.
     let replica = Proxy::start(NOBODY, &[]).await;
     replica.old_file("a/style.css", "body { color: red }");
     assert_eq!(replica.get("/a/style.css").await.header("etag"), Some(etag.as_str()));
+}
+
+#[tokio::test]
+async fn several_ranges_of_a_file() {
+    let proxy = Proxy::start(NOBODY, &[]).await;
+    proxy.old_file("a.txt", "0123456789");
+    proxy.old_file("a.svgz", "0123456789");
+    let response = proxy.get_with("/a.txt", &[("Range", "bytes=-2,0-2,99-")]).await;
+    assert_eq!((response.status, response.header("content-range")), (206, None));
+    let kind = response.header("content-type").unwrap();
+    let boundary = kind.strip_prefix("multipart/byteranges; boundary=").unwrap();
+    let fields = "Content-Type: text/plain; charset=utf-8\r\nContent-Range: bytes";
+    let expected = format!(
+        "--{boundary}\r\n{fields} 8-9/10\r\n\r\n89\r\n--{boundary}\r\n{fields} 0-2/10\r\n\r\n012\r\n--{boundary}--\r\n"
+    );
+    assert_eq!(response.text(), expected);
+    assert_eq!(response.header("content-length").unwrap(), expected.len().to_string());
+    for name in ["etag", "last-modified", "x-content-type-options"] {
+        assert!(response.header(name).is_some(), "{name}");
+    }
+    let beyond = proxy.get_with("/a.txt", &[("Range", "bytes=10-,99-")]).await;
+    assert_eq!((beyond.status, beyond.header("content-range")), (416, Some("bytes */10")));
+    let encoded = proxy.get_with("/a.svgz", &[("Range", "bytes=0-1,3-4")]).await;
+    assert_eq!((encoded.status, encoded.text().as_str()), (200, "0123456789"));
+    let head = proxy.request("HEAD", "/a.txt", &[("Range", "bytes=0-1,3-4")], b"").await;
+    assert_eq!((head.status, head.header("content-length")), (200, Some("10")));
 }
 
 #[tokio::test]

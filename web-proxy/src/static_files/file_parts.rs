@@ -1,0 +1,105 @@
+//! Several parts of a file as one `multipart/byteranges`, read one after the other.
+
+use std::fs::File;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use common::http::range::Multipart;
+use common::http::range::multipart::Step;
+
+use super::{FileBody, FileBodyError};
+
+/// The body of a multipart response from a file.
+#[derive(Debug)]
+pub struct FileParts {
+    steps: Multipart,
+    /// The part that is being read.
+    content: FileBody,
+    left: u64,
+}
+
+impl FileParts {
+    pub const fn new(file: File, steps: Multipart) -> Self {
+        let left = steps.length();
+        Self { steps, content: FileBody::new(file, 0, 0), left }
+    }
+
+    pub const fn left(&self) -> u64 {
+        self.left
+    }
+
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, FileBodyError>>> {
+        let piece = loop {
+            if self.content.left() > 0 {
+                match self.content.poll_piece(cx) {
+                    Poll::Ready(Some(Ok(piece))) => break piece,
+                    Poll::Ready(None) => return Poll::Ready(None),
+                    failed_or_pending => return failed_or_pending,
+                }
+            }
+            match self.steps.next() {
+                Some(Step::Text(text)) => break text,
+                Some(Step::Content(part)) => self.content.seek(part.start, part.end),
+                None => return Poll::Ready(None),
+            }
+        };
+        self.left = self.left.saturating_sub(piece.len() as u64);
+        Poll::Ready(Some(Ok(piece)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::future::poll_fn;
+    use std::io::Write as _;
+
+    use common::http::range::Part;
+
+    use super::*;
+
+    fn file(content: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        file
+    }
+
+    #[tokio::test]
+    async fn part_by_part() {
+        let content: Vec<u8> = (0..400_000_u32).map(|number| (number / 7) as u8).collect();
+        let parts = [Part { start: 390_000, end: 400_000 }, Part { start: 1, end: 300_001 }];
+        let multipart = Multipart::new(&parts, 400_000, None);
+        let length = multipart.length();
+        let mut body = FileParts::new(file(&content), multipart);
+        let mut sent = Vec::new();
+        while let Some(piece) = poll_fn(|cx| body.poll_piece(cx)).await {
+            sent.extend_from_slice(&piece.unwrap());
+            assert_eq!(body.left(), length - sent.len() as u64);
+        }
+        assert_eq!(body.left(), 0);
+        let heads: Vec<usize> = sent
+            .windows(4)
+            .enumerate()
+            .filter(|(_, four)| four == b"\r\n\r\n")
+            .map(|(at, _)| at + 4)
+            .collect();
+        assert_eq!(sent[heads[0]..][..10_000], content[390_000..]);
+        assert_eq!(sent[heads[1]..][..300_000], content[1..300_001]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_shrinks_is_an_error() {
+        let parts = [Part { start: 0, end: 2 }, Part { start: 5, end: 9 }];
+        let mut body = FileParts::new(file(b"abc"), Multipart::new(&parts, 10, None));
+        let mut sent = 0;
+        let failure = loop {
+            match poll_fn(|cx| body.poll_piece(cx)).await {
+                Some(Ok(piece)) => sent += piece.len(),
+                end => break end,
+            }
+        };
+        assert!(matches!(failure, Some(Err(FileBodyError::Shrunk))), "{failure:?} after {sent}");
+        assert!(poll_fn(|cx| body.poll_piece(cx)).await.is_none());
+        assert!(body.left() > 0);
+    }
+}
