@@ -70,6 +70,7 @@ impl CachePages {
                 }
             },
             Err(error) => {
+                self.0.metrics.purges.refused("malformed");
                 let error = serde_json::json!({ "error": error.to_string() });
                 json(StatusCode::BAD_REQUEST, format!("{error}\n"))
             }

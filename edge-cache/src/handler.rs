@@ -8,7 +8,7 @@
 //! 6. Answer, and say what was done ([`crate::respond`]).
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use common::http::access_log::Entry;
 use common::http::forwarded::Scheme;
@@ -49,6 +49,8 @@ pub async fn handle(
     violation: Option<Violation>,
     request: Request<Incoming>,
 ) -> Response<Body> {
+    let began = Instant::now();
+    let unanswered = cache.metrics.unanswered();
     let (head, body) = request.into_parts();
     // A client of HTTP/1.0 takes an interim response for the answer (RFC 9110, section 15.2).
     let hints = (head.version >= Version::HTTP_11).then_some(&interim);
@@ -75,8 +77,9 @@ pub async fn handle(
     };
     let (mut response, status) = answer;
     status.add_to(response.headers_mut(), &live.config.http.cache_status_name, key.as_ref());
-    cache.metrics.request(status.verdict);
-    let response = response.map(|body| body.counted(&cache.metrics.bytes_sent));
+    unanswered.is_answered();
+    let sent = cache.metrics.answered(status.verdict, began.elapsed());
+    let response = response.map(|body| body.counted(sent));
     let Some(mut entry) = entry else { return response };
     if violation.is_some() {
         // As other servers write a request that they could not read.
@@ -230,12 +233,13 @@ async fn purge(cache: &Arc<Cache>, request: &Normalised) -> Answer {
         match Command::of_request(request) {
             Ok(command) => error::purged(invalidate::carry_out(cache, command).await, as_json),
             Err(error) => {
+                cache.metrics.purges.refused("malformed");
                 tracing::warn!(%client, %error, url = %request.key, "an invalidation was not understood");
                 error::bad_purge(&error, as_json)
             }
         }
     } else {
-        cache.metrics.purges.refused();
+        cache.metrics.purges.refused("not-allowed");
         let method = &request.head.method;
         tracing::warn!(%client, %method, url = %request.key, "an invalidation was refused: see --purge-from");
         error::purge_refused(client, allowed, as_json)

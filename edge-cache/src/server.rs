@@ -65,14 +65,15 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
         .map_err(|cause| Error::AccessLog { destination: config.access_log.to_string(), cause })?;
     let endpoints = discover(config.origin.clone(), &config.discovery, shutdown)?;
     let store = Arc::new(Store::new(config.memory));
+    let budget = Arc::new(Budget::new(config.memory / FILL_SHARE));
     let cache = Cache {
-        metrics: Metrics::register(registry, &store),
+        metrics: Metrics::register(registry, &store, &budget),
         store,
         flights: Arc::new(Flights::default()),
         tags: TagIndex::default(),
         epochs: Epochs::default(),
         origin: Origin::new(endpoints),
-        budget: Arc::new(Budget::new(config.memory / FILL_SHARE)),
+        budget,
         access_log,
         shutdown: shutdown.clone(),
         live: ArcSwap::from_pointee(Live::new(config, shutdown, None)?),
@@ -133,6 +134,7 @@ async fn connection(cache: Arc<Cache>, accepted: Accepted) {
         Err(error) => return tracing::debug!(%error, "connection refused"),
     };
     cache.metrics.connections.inc();
+    cache.metrics.accepted.inc();
     // A connection keeps the limits that it began with.
     let (idle, head_bytes) = {
         let live = cache.live.load();

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
-use common::telemetry::{Registry, latency_buckets};
+use common::telemetry::{Latency, Registry};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
-use prometheus_client::metrics::histogram::Histogram;
 use tokio::time::Instant;
 
 use crate::admission::Admission;
@@ -33,8 +32,8 @@ pub struct Metrics {
     requests: Family<OutcomeLabel, Counter>,
     /// The usual outcome, found without a look-up.
     complete: Counter,
-    request_seconds: Histogram,
-    queue_seconds: Histogram,
+    request_seconds: Latency,
+    queue_seconds: Latency,
     upstream_errors: Family<Kind, Counter>,
     pub retries: Counter,
     connections: Gauge<i64, AtomicI64>,
@@ -48,8 +47,8 @@ impl Metrics {
         let metrics = Self {
             requests,
             complete,
-            request_seconds: Histogram::new(latency_buckets()),
-            queue_seconds: Histogram::new(latency_buckets()),
+            request_seconds: Latency::default(),
+            queue_seconds: Latency::default(),
             upstream_errors: Family::default(),
             retries: Counter::default(),
             connections: Gauge::default(),
@@ -75,7 +74,7 @@ impl Metrics {
 
     /// A worker was there after this time.
     pub fn waited(&self, time: Duration) {
-        self.queue_seconds.observe(time.as_secs_f64());
+        self.queue_seconds.observe(time);
     }
 
     pub fn upstream_error(&self, kind: &'static str) {
@@ -111,7 +110,7 @@ impl Drop for Measured<'_> {
             let label = OutcomeLabel { outcome: self.outcome.as_str() };
             self.metrics.requests.get_or_create(&label).inc();
         }
-        self.metrics.request_seconds.observe(self.began.elapsed().as_secs_f64());
+        self.metrics.request_seconds.observe(self.began.elapsed());
     }
 }
 

@@ -2,13 +2,12 @@
 
 use std::sync::atomic::AtomicI64;
 
-use common::telemetry::{Registry, latency_buckets};
+use common::telemetry::{Latency, Registry};
 use http::StatusCode;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 
 use crate::respond::Kind;
 
@@ -34,7 +33,7 @@ pub struct Metrics {
     pub fastcgi_in_flight: Gauge<i64, AtomicI64>,
     fastcgi_errors: Family<Reason, Counter>,
     /// From the connection's being wanted to the response's head.
-    pub fastcgi_seconds: Histogram,
+    pub fastcgi_seconds: Latency,
 }
 
 impl Metrics {
@@ -48,7 +47,7 @@ impl Metrics {
             broken: Counter::default(),
             fastcgi_in_flight: Gauge::default(),
             fastcgi_errors: Family::default(),
-            fastcgi_seconds: Histogram::new(latency_buckets()),
+            fastcgi_seconds: Latency::default(),
         };
         registry.register(
             "requests",

@@ -9,12 +9,6 @@ pub use prometheus_client::registry::Registry;
 /// What `/metrics` answers with (OpenMetrics 1.0).
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Upper bounds in seconds, from a cached hit to a long report.
-pub fn latency_buckets() -> impl Iterator<Item = f64> {
-    [0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]
-        .into_iter()
-}
-
 /// The registry as text.
 pub fn encode(registry: &Registry) -> String {
     let mut text = String::new();

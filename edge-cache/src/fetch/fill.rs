@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The bytes of all fills that may be held at once, beside the store itself.
 #[derive(Debug)]
 pub struct Budget {
+    total: u64,
     left: AtomicU64,
 }
 
@@ -88,8 +89,18 @@ pub struct Reader {
 
 impl Budget {
     pub const fn new(bytes: u64) -> Self {
-        Self { left: AtomicU64::new(bytes) }
+        Self { total: bytes, left: AtomicU64::new(bytes) }
     }
+
+    pub const fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Bytes of bodies on their way into the store.
+    pub fn used(&self) -> u64 {
+        self.total.saturating_sub(self.left.load(Ordering::Relaxed))
+    }
+
     fn take(&self, bytes: u64) -> bool {
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
     }

@@ -473,7 +473,7 @@ impl Fetch {
             tell(leader, Ok(Led::Filling(Arc::clone(&filling), reader, own)));
         }
         self.cache.metrics.fills.inc();
-        let filled = pump(body, &filling.fill).await;
+        let filled = pump(&self.cache, body, &filling.fill).await;
         self.cache.metrics.fills.dec();
         match filled {
             Ok(chunks) => {
@@ -553,7 +553,7 @@ pub struct Times {
 }
 
 /// Reads the body to its end, or as long as somebody wants it.
-async fn pump(mut body: OriginBody, fill: &Fill) -> Result<Vec<Bytes>, NotStored> {
+async fn pump(cache: &Cache, mut body: OriginBody, fill: &Fill) -> Result<Vec<Bytes>, NotStored> {
     loop {
         match body.frame().await {
             Some(Ok(frame)) => {
@@ -565,6 +565,7 @@ async fn pump(mut body: OriginBody, fill: &Fill) -> Result<Vec<Bytes>, NotStored
             }
             Some(Err(error)) => {
                 tracing::warn!(%error, "the origin's response ended early");
+                cache.metrics.origin_error("truncated");
                 return fill.finish(Err(Truncated));
             }
             None => return fill.finish(Ok(())),

@@ -131,7 +131,10 @@ async fn ask(
     let (url, request_id) = (head.uri.clone(), head.headers.get(X_REQUEST_ID).cloned());
     let origin = live.origin(orders.origin).map_or(&cache.origin, |origin| &**origin);
     let sent = origin.send(head, body, live.config.limits).await;
-    cache.metrics.origin_seconds.observe(started.elapsed().as_secs_f64());
+    cache.metrics.origin_seconds.observe(started.elapsed());
+    if let Ok((head, _)) = &sent {
+        cache.metrics.origin_response(head.status);
+    }
     sent.inspect_err(|error| {
         if matches!(error, FetchError::Upload(_)) {
             // The client's doing, not the origin's.

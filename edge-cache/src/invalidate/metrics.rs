@@ -11,22 +11,30 @@ struct Labels {
     mode: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
 /// What was asked for and what it took.
 #[derive(Debug, Default)]
 pub struct PurgeMetrics {
     commands: Family<Labels, Counter>,
     objects: Family<Labels, Counter>,
-    refused: Counter,
+    refused: Family<Reason, Counter>,
 }
 
 impl PurgeMetrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
+        for reason in ["not-allowed", "malformed"] {
+            let _ = metrics.refused.get_or_create(&Reason { reason });
+        }
         registry.register("purges", "PURGE and BAN by kind and mode", metrics.commands.clone());
         registry.register("purged_objects", "Responses that they took", metrics.objects.clone());
         registry.register(
             "purges_refused",
-            "PURGE and BAN from others than --purge-from",
+            "PURGE and BAN that were not allowed or not understood",
             metrics.refused.clone(),
         );
         metrics
@@ -38,7 +46,7 @@ impl PurgeMetrics {
         self.objects.get_or_create(&labels).inc_by(count as u64);
     }
 
-    pub fn refused(&self) {
-        self.refused.inc();
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&Reason { reason }).inc();
     }
 }

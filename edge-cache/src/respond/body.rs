@@ -1,14 +1,15 @@
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use common::http::access_log::{AccessLog, Entry};
 use http_body::{Body as _, Frame, SizeHint};
-use prometheus_client::metrics::counter::Counter;
 
 use crate::coding::{Decoder, Undecodable};
 use crate::fetch::fill::{Reader, Truncated};
 use crate::fetch::origin::{OriginBody, OriginBodyError};
+use crate::metrics::Sent;
 use crate::store::StoredBody;
 
 /// The body of a response. An error breaks the connection, so that the client sees the failure.
@@ -16,7 +17,7 @@ use crate::store::StoredBody;
 pub struct Body {
     source: Source,
     sent: u64,
-    counter: Option<Counter>,
+    counters: Option<Arc<Sent>>,
     record: Option<Box<Record>>,
 }
 
@@ -111,17 +112,17 @@ impl Body {
     }
 
     const fn from_source(source: Source) -> Self {
-        Self { source, sent: 0, counter: None, record: None }
+        Self { source, sent: 0, counters: None, record: None }
     }
 
     fn into_source(mut self) -> Source {
         std::mem::replace(&mut self.source, Source::Empty)
     }
 
-    /// Adds its bytes to `counter` when it is over.
+    /// Adds its bytes to `counters` when it is over.
     #[must_use]
-    pub fn counted(mut self, counter: &Counter) -> Self {
-        self.counter = Some(counter.clone());
+    pub fn counted(mut self, counters: Arc<Sent>) -> Self {
+        self.counters = Some(counters);
         self
     }
 
@@ -142,8 +143,10 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = ready!(self.source.poll_frame(cx));
-        if let Some(Ok(frame)) = &frame {
-            self.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
+        match &frame {
+            Some(Ok(frame)) => self.sent += frame.data_ref().map_or(0, Bytes::len) as u64,
+            Some(Err(_)) => self.counters.iter().for_each(|counters| counters.broken()),
+            None => {}
         }
         Poll::Ready(frame)
     }
@@ -279,8 +282,8 @@ impl Decoding {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        if let Some(counter) = &self.counter {
-            counter.inc_by(self.sent);
+        if let Some(counters) = &self.counters {
+            counters.over(self.sent);
         }
         if let Some(mut record) = self.record.take() {
             record.entry.bytes = self.sent;

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
 
-use super::Stored;
+use super::{Cause, Stored, Turnover};
 use crate::invalidate::Mode;
 use crate::key::CacheKey;
 use crate::policy::vary::{Selector, SelectorRef};
@@ -21,6 +21,7 @@ pub struct Store {
     uncacheable: Cache<Box<[u8]>, (), RandomState>,
     /// Bytes that the variants of one URL may take together.
     resource_limit: usize,
+    turnover: Arc<Turnover>,
 }
 
 /// What is stored under one key: the variants that `Vary` tells apart, the newest first.
@@ -107,8 +108,13 @@ const UNCACHEABLE_FOR: Duration = Duration::from_mins(2);
 impl Store {
     /// A store of at most `memory` bytes.
     pub fn new(memory: u64) -> Self {
+        let turnover = Arc::new(Turnover::default());
+        let noted = Arc::clone(&turnover);
         let resources = Cache::builder()
             .max_capacity(memory)
+            .eviction_listener(move |_, resource: Resource, cause| {
+                noted.removed(resource.all().iter().map(|stored| &**stored), cause);
+            })
             .weigher(|key: &CacheKey, resource: &Resource| {
                 let variants: usize = resource.all().iter().map(|stored| stored.weight()).sum();
                 u32::try_from(key.as_str().len() + variants).unwrap_or(u32::MAX)
@@ -118,7 +124,7 @@ impl Store {
             .max_capacity(MAX_UNCACHEABLE)
             .time_to_live(UNCACHEABLE_FOR)
             .build_with_hasher(RandomState::new());
-        Self { resources, uncacheable, resource_limit: (memory / RESOURCE_SHARE) as usize }
+        Self { resources, uncacheable, resource_limit: (memory / RESOURCE_SHARE) as usize, turnover }
     }
 
     /// The newest variant that `request` selects.
@@ -157,17 +163,20 @@ impl Store {
             let mut variants = vec![Arc::clone(stored)];
             let mut bytes = stored.weight();
             if let Some(entry) = entry {
-                let others = entry.value().live().filter(|old| !stored.replaces(old));
-                for old in others.take(max.saturating_sub(1)) {
-                    bytes += old.weight();
-                    if bytes > self.resource_limit {
-                        break;
+                for old in entry.value().live() {
+                    if stored.replaces(old) {
+                        self.turnover.count(old, Cause::Replaced);
+                    } else if variants.len() < max && bytes + old.weight() <= self.resource_limit {
+                        bytes += old.weight();
+                        variants.push(Arc::clone(old));
+                        continue;
+                    } else {
+                        self.turnover.count(old, Cause::Variants);
                     }
-                    variants.push(Arc::clone(old));
+                    replaced.push(Arc::clone(old));
                 }
-                let is_left = |old: &&Arc<Stored>| !variants.iter().any(|kept| Arc::ptr_eq(kept, old));
-                replaced.extend(entry.value().live().filter(is_left).cloned());
             }
+            self.turnover.put(variants.len());
             Resource::of(variants).map_or(Op::Nop, Op::Put)
         });
         // Nobody finds it any more; whoever still sends it keeps it in the index of tags for a while.
@@ -220,6 +229,7 @@ impl Store {
             if live.len() == entry.value().all().len() {
                 return Op::Nop;
             }
+            self.turnover.put(live.len());
             Resource::of(live).map_or(Op::Remove, Op::Put)
         });
     }
@@ -283,5 +293,19 @@ impl Store {
     /// Bytes held, by weight.
     pub fn bytes(&self) -> u64 {
         self.resources.weighted_size()
+    }
+
+    /// Bytes that may be held.
+    pub fn limit(&self) -> u64 {
+        self.resources.policy().max_capacity().unwrap_or(u64::MAX)
+    }
+
+    /// URLs remembered as uncacheable.
+    pub fn uncacheable(&self) -> u64 {
+        self.uncacheable.entry_count()
+    }
+
+    pub fn turnover(&self) -> &Turnover {
+        &self.turnover
     }
 }

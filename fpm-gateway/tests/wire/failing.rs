@@ -6,6 +6,7 @@ use bytes::Bytes;
 use common::fastcgi::{EndRequest, Outbound, ProtocolError, ProtocolStatus, ReadError, RequestEncoder, Role};
 use test_support::fastcgi_app::{FakeFastCgiApp, page};
 use test_support::gate::Gate;
+use test_support::metrics::Metrics;
 use test_support::process::free_port;
 use test_support::wait::{DEADLINE, wait_until};
 use tokio::time::Instant;
@@ -279,4 +280,13 @@ async fn busy_is_not_dead() {
     .await;
     gate.open();
     assert_eq!(web.answer().await.unwrap().body(), b"done");
+}
+
+#[tokio::test]
+async fn every_metric_is_documented_and_every_documented_one_is_there() {
+    let dead = format!("127.0.0.1:{}", free_port().unwrap());
+    let gateway = Gateway::start(&[&dead], &["--retry-timeout=10ms"]).await;
+    assert_unavailable(&gateway.get("/").await);
+    let described = Metrics::fetch(gateway.admin).await.unwrap().described("");
+    assert_eq!(described, Metrics::documented("fpm_gateway_").unwrap());
 }

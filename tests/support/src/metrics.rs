@@ -1,6 +1,8 @@
 //! What a service says about itself on its admin listener.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 
@@ -10,6 +12,8 @@ use crate::client;
 #[derive(Debug, Clone)]
 pub struct Metrics {
     samples: Vec<Sample>,
+    /// Each family's type by its name.
+    types: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +34,11 @@ impl Metrics {
     fn parse(text: &str) -> anyhow::Result<Self> {
         let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
         let samples = lines.map(|line| Sample::parse(line).with_context(|| format!("the sample {line}")));
-        Ok(Self { samples: samples.collect::<anyhow::Result<_>>()? })
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        Ok(Self {
+            samples: samples.collect::<anyhow::Result<_>>()?,
+            types: types.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect(),
+        })
     }
 
     /// The sum of the samples with this name that have all these labels; `None` if there is none.
@@ -45,12 +53,51 @@ impl Metrics {
         self.get(name, labels).unwrap_or(0.0)
     }
 
+    /// Every metric whose name begins with `prefix`, as `name_total{label,label} counter`.
+    pub fn described(&self, prefix: &str) -> BTreeSet<String> {
+        let families = self.types.iter().filter(|(name, _)| name.starts_with(prefix));
+        families
+            .map(|(name, kind)| {
+                let (of_samples, name) = match kind.as_str() {
+                    "counter" => (format!("{name}_total"), format!("{name}_total")),
+                    "histogram" => (format!("{name}_bucket"), name.clone()),
+                    _ => (name.clone(), name.clone()),
+                };
+                let samples = self.samples.iter().filter(|sample| sample.name == of_samples);
+                let labels: BTreeSet<&str> = samples
+                    .flat_map(|sample| sample.labels.iter().map(|(key, _)| key.as_str()))
+                    .filter(|key| *key != "le")
+                    .collect();
+                describe(&name, labels, kind)
+            })
+            .collect()
+    }
+
+    /// The same from the table in docs/observing.md: `| \`name{label,label}\` | type | meaning |`.
+    pub fn documented(prefix: &str) -> anyhow::Result<BTreeSet<String>> {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/observing.md");
+        let text = std::fs::read_to_string(&page).with_context(|| page.display().to_string())?;
+        let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+        let rows = rows.filter(|(name, _)| name.starts_with(prefix));
+        let described = rows.map(|(name, rest)| {
+            let (name, labels) = name.split_once('{').unwrap_or((name, ""));
+            let labels = labels.trim_end_matches('}').split(',').filter(|label| !label.is_empty());
+            describe(name, labels.collect(), rest.split(" |").next().unwrap_or_default())
+        });
+        Ok(described.collect())
+    }
+
     /// The names of all samples, for a message.
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.samples.iter().map(|sample| sample.name.as_str()).collect();
         names.dedup();
         names
     }
+}
+
+fn describe(name: &str, labels: BTreeSet<&str>, kind: &str) -> String {
+    let labels = labels.into_iter().collect::<Vec<_>>().join(",");
+    if labels.is_empty() { format!("{name} {kind}") } else { format!("{name}{{{labels}}} {kind}") }
 }
 
 impl Sample {
@@ -117,5 +164,6 @@ mod tests {
         assert_eq!(metrics.get("a_total", &[("x", "3")]), None);
         assert_eq!(metrics.get("b", &[]), Some(1.5));
         assert_eq!(metrics.get("c", &[]), Some(7.0));
+        assert_eq!(metrics.described("a"), BTreeSet::from(["a_total{x,y} counter".to_owned()]));
     }
 }

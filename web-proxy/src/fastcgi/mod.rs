@@ -62,7 +62,7 @@ pub async fn run(
         };
         match exchange::start(call, stream, &site.shutdown).await {
             Ok((head, relay)) => {
-                site.metrics.fastcgi_seconds.observe(started.elapsed().as_secs_f64());
+                site.metrics.fastcgi_seconds.observe(started.elapsed());
                 return Ok(response(&request.method, head, relay, site.router.profile.nosniff_php));
             }
             Err(error) if error.is_silent() && repeatable => {

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use test_support::client::Client;
+use test_support::metrics::Metrics;
 use test_support::process::{is_root, rss};
 use test_support::wait::{DEADLINE, wait_for};
 
@@ -255,4 +256,14 @@ async fn the_access_log() {
     assert!(next().ends_with(" denied"));
     let last = next();
     assert!(last.contains("\"GET /node HTTP/1.1\" 503") && last.ends_with(" error"), "{last}");
+}
+
+#[tokio::test]
+async fn every_metric_is_documented_and_every_documented_one_is_there() {
+    let proxy = Proxy::start(NOBODY, &[]).await;
+    proxy.file("a.txt", "abc");
+    proxy.get("/a.txt").await;
+    proxy.get("/node").await;
+    proxy.is_idle().await;
+    assert_eq!(proxy.metrics().await.described(""), Metrics::documented("web_proxy_").unwrap());
 }

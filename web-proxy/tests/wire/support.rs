@@ -96,6 +96,10 @@ impl Proxy {
         Metrics::fetch(self.admin).await.expect("metrics").value(name, labels)
     }
 
+    pub(crate) async fn metrics(&self) -> Metrics {
+        Metrics::fetch(self.admin).await.expect("metrics")
+    }
+
     pub(crate) async fn metric_becomes(&self, name: &str, value: f64) {
         let what = format!("{name} to be {value}");
         wait_until(&what, DEADLINE, async || (self.metric(name, &[]).await - value).abs() < 0.5).await;
