@@ -11,7 +11,7 @@ use common::config::{
     LogOptions, ShutdownOptions, Verb,
 };
 use common::discovery::{DiscoveryOptions, Target};
-use common::http::access_log::Destination;
+use common::http::access_log::{Destination, Format};
 use common::http::forwarded::TrustedProxies;
 use common::net::Address;
 use ipnet::IpNet;
@@ -147,6 +147,7 @@ pub struct Config {
     pub client_timeout: Duration,
     pub upgrade_timeout: Duration,
     pub access_log: Destination,
+    pub access_log_format: Format,
     pub shutdown_timeout: Duration,
     pub drain_delay: Duration,
 }
@@ -223,6 +224,7 @@ impl Config {
             client_timeout: cache.client_timeout.get(),
             upgrade_timeout: cache.upgrade_timeout.get(),
             access_log: access.access_log,
+            access_log_format: access.access_log_format,
             shutdown_timeout: shutdown.shutdown_timeout.get(),
             drain_delay: shutdown.drain_delay.get(),
         })

@@ -23,6 +23,8 @@ pub enum Error {
     Dns(#[from] common::discovery::DnsError),
     #[error("cannot open the access log {destination}: {cause}")]
     AccessLog { destination: String, cause: std::io::Error },
+    #[error("cannot wait for signals: {0}")]
+    Signal(std::io::Error),
 }
 
 /// A request that cannot be understood. Where it is in doubt what follows it, nothing is read that does.

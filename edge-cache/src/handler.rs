@@ -10,7 +10,6 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use common::http::access_log::Entry;
 use common::http::forwarded::Scheme;
 use common::http::strict::Violation;
 use common::listener::Peer;
@@ -24,7 +23,7 @@ use crate::error;
 use crate::fetch::lead::Led;
 use crate::fetch::origin::RequestBody;
 use crate::fetch::pass::{is_server_error, pass};
-use crate::fetch::{FetchError, Outcome, Seat, lead};
+use crate::fetch::{FetchError, OriginTime, Outcome, Seat, lead};
 use crate::interim::Channel;
 use crate::invalidate::{self, Command, command};
 use crate::policy::cache_control::CacheControl;
@@ -32,9 +31,8 @@ use crate::policy::part::{self, Asked};
 use crate::policy::reuse::{self, Failure, Reuse, Why};
 use crate::policy::storable::NotStored;
 use crate::request::{Admission, Normalised, Refusal, admit, normalise};
-use crate::respond::body::Record;
 use crate::respond::cache_status::StaleReason;
-use crate::respond::{Answer, Body, CacheStatus, Forward, Verdict, from_parts, from_store};
+use crate::respond::{Answer, Body, CacheStatus, Forward, Record, Verdict, from_parts, from_store};
 use crate::store::{Lookup, Stored};
 
 /// How often a request joins a fetch that comes to nothing before it fetches for itself.
@@ -54,25 +52,30 @@ pub async fn handle(
     let (head, body) = request.into_parts();
     // A client of HTTP/1.0 takes an interim response for the answer (RFC 9110, section 15.2).
     let hints = (head.version >= Version::HTTP_11).then_some(&interim);
-    let entry = cache
-        .access_log
-        .is_enabled()
-        .then(|| Entry::of_request(peer.ip(), &head.method, &head.uri, head.version, &head.headers));
+    let mut record = Record::begin(&cache.access_log, &peer, scheme, &head);
+    let mut origin_time = OriginTime::default();
     let live = cache.live.load_full();
     let mut key = None;
     let normalised = match violation {
         None => normalise(head, &peer, scheme, Arc::clone(&live)),
         Some(violation) => Err(Refusal::Malformed(violation)),
     };
-    let (answer, client) = match normalised {
-        Ok(request) => {
-            let client = request.client.ip;
+    let answer = match normalised {
+        Ok(mut request) => {
+            if let Some(record) = &mut record {
+                record.identify(&request);
+                origin_time = OriginTime::wanted();
+                request.origin_time = origin_time.clone();
+            }
             key = live.config.http.cache_status_key.then(|| request.key.clone());
-            (interim.attended(answer(&cache, request, hints, body)).await, client)
+            interim.attended(answer(&cache, request, hints, body)).await
         }
         Err(refusal) => {
             cache.metrics.refused(refusal.as_str());
-            ((error::refused(refusal), CacheStatus::error("refused", None)), peer.ip())
+            if let (Some(record), Some(_)) = (&mut record, violation) {
+                record.is_unreadable();
+            }
+            (error::refused(refusal), CacheStatus::error("refused", None))
         }
     };
     let (mut response, status) = answer;
@@ -80,15 +83,8 @@ pub async fn handle(
     unanswered.is_answered();
     let sent = cache.metrics.answered(status.verdict, began.elapsed());
     let response = response.map(|body| body.counted(sent));
-    let Some(mut entry) = entry else { return response };
-    if violation.is_some() {
-        // As other servers write a request that they could not read.
-        (entry.method, entry.target) = error::unreadable();
-    }
-    entry.client = client;
-    entry.status = response.status();
-    entry.note = status.verdict.as_str();
-    let record = Record { entry, log: cache.access_log.clone() };
+    let Some(mut record) = record else { return response };
+    record.answered(&response, &status, origin_time.get());
     response.map(|body| body.recorded(record))
 }
 

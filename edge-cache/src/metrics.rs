@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
+use common::http::access_log::AccessLog;
 use common::telemetry::{Latency, Registry};
 use http::StatusCode;
 use prometheus_client::collector::Collector;
@@ -99,7 +100,12 @@ pub struct Unanswered<'a>(Option<&'a Metrics>);
 pub const ABORTED: (&str, &str) = ("ABORTED", "client-gone");
 
 impl Metrics {
-    pub fn register(registry: &mut Registry, store: &Arc<Store>, budget: &Arc<Budget>) -> Self {
+    pub fn register(
+        registry: &mut Registry,
+        store: &Arc<Store>,
+        budget: &Arc<Budget>,
+        access_log: &AccessLog,
+    ) -> Self {
         let registry = registry.sub_registry_with_prefix("edge_cache");
         let metrics = Self::new(registry);
         registry.register("requests", "Requests by decision and reason", metrics.requests.clone());
@@ -153,6 +159,7 @@ impl Metrics {
             metrics.config_reloads.clone(),
         );
         registry.register("fills", "Bodies on their way into the store", metrics.fills.clone());
+        registry.register("access_log_dropped", "Lines that were not written", access_log.dropped());
         registry.register_collector(Box::new(Held { store: Arc::clone(store), budget: Arc::clone(budget) }));
         metrics
     }

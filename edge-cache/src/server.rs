@@ -32,6 +32,7 @@ use crate::invalidate::{Epochs, TagIndex};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::reload::Reload;
+use crate::respond::record;
 use crate::store::Store;
 
 /// A cache that is bound to its addresses and not yet serving.
@@ -61,13 +62,14 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
     for address in &config.listen {
         listeners.push(Listener::bind(address, &config.listening).await?);
     }
-    let access_log = AccessLog::open(&config.access_log)
+    let access_log = AccessLog::open(&config.access_log, &config.access_log_format, record::FIELDS)
         .map_err(|cause| Error::AccessLog { destination: config.access_log.to_string(), cause })?;
+    access_log.reopen_on_signal(shutdown).map_err(Error::Signal)?;
     let endpoints = discover(config.origin.clone(), &config.discovery, shutdown)?;
     let store = Arc::new(Store::new(config.memory));
     let budget = Arc::new(Budget::new(config.memory / FILL_SHARE));
     let cache = Cache {
-        metrics: Metrics::register(registry, &store, &budget),
+        metrics: Metrics::register(registry, &store, &budget, &access_log),
         store,
         flights: Arc::new(Flights::default()),
         tags: TagIndex::default(),

@@ -11,7 +11,7 @@ use fpm_gateway::Config;
 use fpm_gateway::config::Options;
 
 fn main() -> ExitCode {
-    let Loaded { options, rendered } = match config::load::<Options>("FPM_GATEWAY", std::env::args_os()) {
+    let Loaded { options, rendered, .. } = match config::load::<Options>("FPM_GATEWAY", std::env::args_os()) {
         Ok(loaded) => loaded,
         Err(error) => return error.report("fpm-gateway"),
     };

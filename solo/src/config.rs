@@ -113,6 +113,7 @@ pub fn edge(
     edge.listen.clone_from(&options.listen);
     edge.listening = options.listening.clone();
     edge.access_log = options.access.access_log.clone();
+    edge.access_log_format = options.access.access_log_format.clone();
     Ok(edge)
 }
 

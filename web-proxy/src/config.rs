@@ -9,7 +9,7 @@ use common::config::{
     AccessLogOptions, ByteSize, ConfigError, HumanDuration, ListenOptions, LogOptions, ShutdownOptions, Verb,
 };
 use common::discovery::{DiscoveryOptions, Target};
-use common::http::access_log::Destination;
+use common::http::access_log::{Destination, Format};
 use common::http::forwarded::TrustedProxies;
 use common::net::Address;
 use ipnet::IpNet;
@@ -132,6 +132,7 @@ pub struct Config {
     pub client_timeout: Duration,
     pub max_head: usize,
     pub access_log: Destination,
+    pub access_log_format: Format,
     pub shutdown_timeout: Duration,
     pub drain_delay: Duration,
 }
@@ -177,6 +178,7 @@ impl Config {
             client_timeout: proxy.client_timeout.get(),
             max_head: proxy.max_head.bytes() as usize,
             access_log: access.access_log,
+            access_log_format: access.access_log_format,
             shutdown_timeout: shutdown.shutdown_timeout.get(),
             drain_delay: shutdown.drain_delay.get(),
         })

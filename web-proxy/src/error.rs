@@ -27,6 +27,8 @@ pub enum Error {
     Rule(#[from] crate::route::rules::PatternError),
     #[error("cannot open the access log {destination}: {cause}")]
     AccessLog { destination: String, cause: std::io::Error },
+    #[error("cannot wait for signals: {0}")]
+    Signal(std::io::Error),
 }
 
 /// Why a request gets a page of ours.

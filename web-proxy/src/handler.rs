@@ -8,11 +8,10 @@
 
 use std::sync::Arc;
 
-use common::http::access_log::Entry;
 use common::http::forwarded::Scheme;
 use common::http::strict::Violation;
 use common::listener::Peer;
-use http::{Request, Response, request};
+use http::{Request, Response};
 use hyper::body::Incoming;
 
 use crate::error::{self, Failure};
@@ -33,19 +32,22 @@ pub async fn handle(
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
     let body = ClientBody::new(body, &site.shutdown);
-    let mut record = Record::begin(&site.metrics, &site.access_log, entry(&site, &peer, &head));
+    let entry = site.access_log.entry(peer.ip(), scheme.as_str(), &head);
+    let mut record = Record::begin(&site.metrics, &site.access_log, entry);
     let received = match violation {
         None => Received::of(head, peer, scheme, &site.config.trusted_proxies),
         Some(violation) => Err(Refusal::Malformed(violation)),
     };
     let (kind, response) = match received {
         Ok(request) => {
-            record.identify(request.client.ip, &request.id);
-            answer(&site, &request, body).await.unwrap_or_else(|failure| failed(&request, &failure))
+            record.identify(&request);
+            answer(&site, &request, body, &mut record)
+                .await
+                .unwrap_or_else(|failure| failed(&request, &failure))
         }
         Err(refusal) => error::answer(&refusal.into()),
     };
-    record.answered(kind, response.status());
+    record.answered(kind, &response);
     response.map(|body| body.recorded(record))
 }
 
@@ -53,13 +55,17 @@ async fn answer(
     site: &Site,
     request: &Received,
     body: ClientBody,
+    record: &mut Record,
 ) -> Result<(Kind, Response<Body>), Failure> {
     match site.router.route(&request.path).await? {
         Route::File(file) => {
             let expires = site.router.profile.expires;
             Ok((Kind::Static, static_files::serve(&request.method, &request.headers, file, expires)?))
         }
-        Route::Script(script) => Ok((Kind::Php, fastcgi::run(site, request, body, &script).await?)),
+        Route::Script(script) => {
+            record.runs(&script);
+            Ok((Kind::Php, fastcgi::run(site, request, body, &script, record).await?))
+        }
         Route::Redirect(target) => Ok((Kind::Static, error::redirect(&target, request.uri.query()))),
     }
 }
@@ -74,9 +80,4 @@ fn failed(request: &Received, failure: &Failure) -> (Kind, Response<Body>) {
         tracing::debug!(request_id, status, target, %failure, "not answered");
     }
     (kind, response)
-}
-
-fn entry(site: &Site, peer: &Peer, head: &request::Parts) -> Option<Entry> {
-    let is_logged = site.access_log.is_enabled();
-    is_logged.then(|| Entry::of_request(peer.ip(), &head.method, &head.uri, head.version, &head.headers))
 }

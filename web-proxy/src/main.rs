@@ -11,7 +11,7 @@ use web_proxy::Config;
 use web_proxy::config::Options;
 
 fn main() -> ExitCode {
-    let Loaded { options, rendered } = match config::load::<Options>("WEB_PROXY", std::env::args_os()) {
+    let Loaded { options, rendered, .. } = match config::load::<Options>("WEB_PROXY", std::env::args_os()) {
         Ok(loaded) => loaded,
         Err(error) => return error.report("web-proxy"),
     };

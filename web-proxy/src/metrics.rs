@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicI64;
 
+use common::http::access_log::AccessLog;
 use common::telemetry::{Latency, Registry};
 use http::StatusCode;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -37,7 +38,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    pub fn register(registry: &mut Registry) -> Self {
+    pub fn register(registry: &mut Registry, access_log: &AccessLog) -> Self {
         let registry = registry.sub_registry_with_prefix("web_proxy");
         let metrics = Self {
             requests: Family::default(),
@@ -77,6 +78,7 @@ impl Metrics {
             "Time to the application's head",
             metrics.fastcgi_seconds.clone(),
         );
+        registry.register("access_log_dropped", "Lines that were not written", access_log.dropped());
         metrics
     }
 

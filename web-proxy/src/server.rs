@@ -26,6 +26,7 @@ use crate::fastcgi::{BodyLimits, Place, Upstream};
 use crate::handler::handle;
 use crate::metrics::Metrics;
 use crate::request::MAX_TARGET;
+use crate::respond::FIELDS;
 use crate::route::Router;
 use crate::site::Site;
 
@@ -52,8 +53,9 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
     for address in &config.listen {
         listeners.push(Listener::bind(address, &config.listening).await?);
     }
-    let access_log = AccessLog::open(&config.access_log)
+    let access_log = AccessLog::open(&config.access_log, &config.access_log_format, FIELDS)
         .map_err(|cause| Error::AccessLog { destination: config.access_log.to_string(), cause })?;
+    access_log.reopen_on_signal(shutdown).map_err(Error::Signal)?;
     let endpoints = discover(config.fastcgi.clone(), &config.discovery, shutdown)?;
     let root = config.script_root.clone().unwrap_or_else(|| docroot.path().to_owned());
     let site = Site {
@@ -70,7 +72,7 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
             spool: config.spool.clone(),
         },
         upstream: Upstream::new(endpoints, config.connect_timeout),
-        metrics: Arc::new(Metrics::register(registry)),
+        metrics: Arc::new(Metrics::register(registry, &access_log)),
         access_log,
         shutdown: shutdown.clone(),
         config,

@@ -59,4 +59,7 @@ pub struct AccessLogOptions {
     /// Where access-log lines go: `stdout`, `none`, or a file.
     #[arg(long, value_name = "stdout|none|FILE", default_value = "stdout")]
     pub access_log: crate::http::access_log::Destination,
+    /// What they say: `combined`, `json`, or directives such as '%h %t "%r" %>s %B %{decision}x %D'.
+    #[arg(long, value_name = "combined|json|FORMAT", default_value = "combined")]
+    pub access_log_format: crate::http::access_log::Format,
 }

@@ -159,7 +159,9 @@ impl Flights {
 
     /// Whether a fetch is under way that requests with this selection would take part in.
     pub fn has(&self, key: &CacheKey, selection: &Selector) -> bool {
-        self.lock().get(key).is_some_and(|flights| flights.iter().any(|flight| flight.selection == *selection))
+        self.lock()
+            .get(key)
+            .is_some_and(|flights| flights.iter().any(|flight| flight.selection == *selection))
     }
 
     pub fn len(&self) -> usize {

@@ -18,11 +18,11 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, request, respon
 use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 
-use super::FetchError;
 use super::fill::{Fill, Reader, Truncated};
 use super::flights::{Filling, Lead, Outcome, Seat};
 use super::origin::{OriginBody, RequestBody};
 use super::pass::{is_server_error, send};
+use super::{FetchError, OriginTime};
 use crate::cache::Cache;
 use crate::coding::{Compression, prepare, prepare::is_needed};
 use crate::invalidate::{Epoch, Mode, Tags};
@@ -119,6 +119,7 @@ pub async fn adopt(
         request: request.head.clone(),
         stored: None,
         ranged: false,
+        origin_time: request.origin_time.clone(),
         began,
         by_range: false,
     };
@@ -156,6 +157,8 @@ struct Fetch {
     stored: Option<Arc<Stored>>,
     /// The client waits for a range of the response only.
     ranged: bool,
+    /// For the leader's line in the access log.
+    origin_time: OriginTime,
     /// What is invalidated from here on may be what the origin's answer is made of.
     began: Epoch,
     /// The request's range is asked for, as it is.
@@ -168,11 +171,22 @@ impl Fetch {
         // Gone since it was found: not to be validated, since it would come back.
         let stored = stored.filter(|stored| !stored.is_gone());
         let (live, orders) = (Arc::clone(&request.live), request.orders);
-        let ranged = request.is_ranged();
+        let (ranged, origin_time) = (request.is_ranged(), request.origin_time.clone());
         let mut request = request.head.clone();
         // A HEAD is answered from a stored GET: it is one that is fetched (as Varnish does).
         request.method = Method::GET;
-        Self { cache: Arc::clone(cache), lead, request, live, orders, stored, ranged, began, by_range: false }
+        Self {
+            cache: Arc::clone(cache),
+            lead,
+            request,
+            live,
+            orders,
+            stored,
+            ranged,
+            origin_time,
+            began,
+            by_range: false,
+        }
     }
 
     async fn run(mut self, mut leader: Leader) {
@@ -282,6 +296,8 @@ impl Fetch {
                 request,
                 stored: None,
                 ranged: false,
+                // Nobody waits for it.
+                origin_time: OriginTime::default(),
                 began,
                 by_range: false,
             };
@@ -340,7 +356,9 @@ impl Fetch {
             }
         }
         let requested = SystemTime::now();
-        let (response, body) = send(&self.cache, &self.live, self.orders, head, RequestBody::empty()).await?;
+        let answer =
+            send(&self.cache, &self.live, self.orders, head, RequestBody::empty(), &self.origin_time);
+        let (response, body) = answer.await?;
         Ok((response, body, Times { requested, received: SystemTime::now() }))
     }
 

@@ -7,6 +7,7 @@
 //! 5. [`pass`]: a request that goes to the origin and back without the store; [`tunnel`]: what it becomes when both
 //!    ends change to another protocol.
 
+mod clock;
 pub mod fill;
 pub mod flights;
 pub mod lead;
@@ -15,5 +16,6 @@ pub mod pass;
 pub mod tunnel;
 pub mod upload;
 
+pub use clock::OriginTime;
 pub use flights::{Flights, Outcome, Seat};
 pub use origin::{FetchError, Origin};

@@ -16,7 +16,7 @@ use super::origin::{OriginBody, RequestBody};
 use super::tunnel;
 use crate::cache::Cache;
 use crate::error;
-use crate::fetch::FetchError;
+use crate::fetch::{FetchError, OriginTime};
 use crate::live::Live;
 use crate::policy::targeted;
 use crate::request::normalise::OUR_VIA;
@@ -44,7 +44,8 @@ pub async fn pass(
     let (began, watch) =
         (cache.epochs.begin(), unsafe_method.then(|| cache.flights.apart(&request.key, &cache.epochs)));
     let requested = SystemTime::now();
-    let (mut head, body) = ask(cache, &request.live, request.orders, head, body).await?;
+    let (mut head, body) =
+        ask(cache, &request.live, request.orders, head, body, &request.origin_time).await?;
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return tunnel::open(cache, request, head, body, verdict);
     }
@@ -110,8 +111,9 @@ pub async fn send(
     orders: Orders,
     head: request::Parts,
     body: RequestBody,
+    time: &OriginTime,
 ) -> Result<(response::Parts, OriginBody), FetchError> {
-    let (mut head, body) = ask(cache, live, orders, head, body).await?;
+    let (mut head, body) = ask(cache, live, orders, head, body, time).await?;
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(FetchError::Broken("the origin switched protocols unasked".into()));
     }
@@ -125,13 +127,16 @@ async fn ask(
     orders: Orders,
     head: request::Parts,
     body: RequestBody,
+    time: &OriginTime,
 ) -> Result<(response::Parts, OriginBody), FetchError> {
     cache.metrics.origin_requests.inc();
     let started = Instant::now();
     let (url, request_id) = (head.uri.clone(), head.headers.get(X_REQUEST_ID).cloned());
     let origin = live.origin(orders.origin).map_or(&cache.origin, |origin| &**origin);
     let sent = origin.send(head, body, live.config.limits).await;
-    cache.metrics.origin_seconds.observe(started.elapsed());
+    let taken = started.elapsed();
+    cache.metrics.origin_seconds.observe(taken);
+    time.add(taken);
     if let Ok((head, _)) = &sent {
         cache.metrics.origin_response(head.status);
     }

@@ -14,6 +14,7 @@ use http::{Method, Uri, Version, request};
 
 use super::target::canonical;
 use super::{Upgrade, steering};
+use crate::fetch::OriginTime;
 use crate::key::CacheKey;
 use crate::live::Live;
 use crate::rules::Orders;
@@ -25,6 +26,7 @@ pub struct Normalised {
     pub client: Client,
     pub key: CacheKey,
     pub request_id: HeaderValue,
+    pub origin_time: OriginTime,
     /// It asks for another protocol on its connection.
     pub upgrade: Option<Upgrade>,
     /// The configuration that it came under.
@@ -114,7 +116,8 @@ pub fn normalise(
     // Origin form, whatever the client sent (RFC 9112, section 3.2.1).
     head.uri = Uri::from(target);
     head.version = Version::HTTP_11;
-    Ok(Normalised { head, client, key, request_id, upgrade, live, orders: Orders::default() })
+    let (origin_time, orders) = (OriginTime::default(), Orders::default());
+    Ok(Normalised { head, client, key, request_id, origin_time, upgrade, live, orders })
 }
 
 fn forward(headers: &mut http::HeaderMap, client: &Client, peer: &Peer, host: &str, port: u16) {

@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
-use common::http::access_log::{AccessLog, Entry};
 use http_body::{Body as _, Frame, SizeHint};
 
+use super::Record;
 use crate::coding::{Decoder, Undecodable};
 use crate::fetch::fill::{Reader, Truncated};
 use crate::fetch::origin::{OriginBody, OriginBodyError};
@@ -17,8 +17,9 @@ use crate::store::StoredBody;
 pub struct Body {
     source: Source,
     sent: u64,
+    ended: bool,
     counters: Option<Arc<Sent>>,
-    record: Option<Box<Record>>,
+    record: Option<Record>,
 }
 
 #[derive(Debug)]
@@ -51,13 +52,6 @@ pub enum BodyError {
     Truncated(#[from] Truncated),
     #[error(transparent)]
     Origin(#[from] OriginBodyError),
-}
-
-/// The request's line in the access log, written when the body is over or given up.
-#[derive(Debug)]
-pub struct Record {
-    pub entry: Entry,
-    pub log: AccessLog,
 }
 
 impl Body {
@@ -112,7 +106,7 @@ impl Body {
     }
 
     const fn from_source(source: Source) -> Self {
-        Self { source, sent: 0, counters: None, record: None }
+        Self { source, sent: 0, ended: false, counters: None, record: None }
     }
 
     fn into_source(mut self) -> Source {
@@ -129,7 +123,7 @@ impl Body {
     /// Writes `record` when this body is over.
     #[must_use]
     pub fn recorded(mut self, record: Record) -> Self {
-        self.record = Some(Box::new(record));
+        self.record = Some(record);
         self
     }
 }
@@ -146,7 +140,7 @@ impl http_body::Body for Body {
         match &frame {
             Some(Ok(frame)) => self.sent += frame.data_ref().map_or(0, Bytes::len) as u64,
             Some(Err(_)) => self.counters.iter().for_each(|counters| counters.broken()),
-            None => {}
+            None => self.ended = true,
         }
         Poll::Ready(frame)
     }
@@ -285,9 +279,10 @@ impl Drop for Body {
         if let Some(counters) = &self.counters {
             counters.over(self.sent);
         }
-        if let Some(mut record) = self.record.take() {
-            record.entry.bytes = self.sent;
-            record.log.log(record.entry);
+        // hyper asks a body whose length it knows no further than to its last byte.
+        let complete = self.ended || self.is_end_stream();
+        if let Some(record) = &mut self.record {
+            record.over(self.sent, complete);
         }
     }
 }

@@ -6,6 +6,7 @@
 //! 3. [`stored`]: a response from the store, or on its way into it.
 //! 4. [`cache_status`]: what the cache did, for machines and people (RFC 9211).
 //! 5. [`body`]: stored, filling, passed on or made here, counted to its end.
+//! 6. [`record`]: the request's line in the access log.
 
 pub mod body;
 pub mod cache_status;
@@ -13,12 +14,14 @@ pub mod conditional;
 pub mod multipart;
 pub mod part;
 pub mod range;
+pub mod record;
 pub mod stored;
 pub mod tags;
 
 pub use body::Body;
 pub use cache_status::{CacheStatus, Forward, Verdict};
 pub use part::from_parts;
+pub use record::Record;
 pub use stored::{from_fill, from_store};
 
 /// A response with what `Cache-Status` is to say of it.

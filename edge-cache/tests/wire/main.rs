@@ -9,6 +9,7 @@ mod hostile;
 mod interim;
 mod invalidating;
 mod isolating;
+mod logging;
 mod observing;
 mod overtaking;
 mod parts;

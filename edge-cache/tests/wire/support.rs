@@ -29,8 +29,10 @@ impl Edge {
 
     pub(crate) async fn in_front_of(origins: &[&str], flags: &[&str]) -> Self {
         let origins = origins.join(",");
-        let mut all =
-            vec!["--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--access-log=none", "--origin", &origins];
+        let mut all = vec!["--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--origin", &origins];
+        if !flags.iter().any(|flag| flag.starts_with("--access-log=")) {
+            all.push("--access-log=none");
+        }
         all.extend(flags);
         Self::with(Config::from_flags(all).expect("flags"), None).await
     }

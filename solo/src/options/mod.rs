@@ -88,6 +88,7 @@ impl Service for Web {
         "proxy-protocol",
         "reuse-port",
         "access-log",
+        "access-log-format",
         "spool",
     ];
 }

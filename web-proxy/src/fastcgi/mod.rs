@@ -31,7 +31,7 @@ pub use upstream::Upstream;
 use self::exchange::{Call, InFlight};
 use self::head::Head;
 use crate::request::{ClientBody, Received};
-use crate::respond::Body;
+use crate::respond::{Body, Record};
 use crate::route::Script;
 use crate::site::Site;
 use crate::static_files::NOSNIFF;
@@ -42,6 +42,7 @@ pub async fn run(
     request: &Received,
     body: ClientBody,
     script: &Script,
+    record: &mut Record,
 ) -> Result<Response<Body>, FastCgiError> {
     let mut body = RequestBody::receive(body, &site.body_limits).await?;
     let params = params::params(request, script, body.length(), &site.place);
@@ -51,7 +52,9 @@ pub async fn run(
     loop {
         let started = Instant::now();
         let in_flight = InFlight::begin(&site.metrics);
-        let stream = site.upstream.connect().await.inspect_err(|error| in_flight.failed(error))?;
+        let connected = site.upstream.connect().await.inspect_err(|error| in_flight.failed(error));
+        record.upstream(started.elapsed());
+        let stream = connected?;
         let call = Call {
             params: params.clone(),
             body: std::mem::replace(&mut body, RequestBody::None),
@@ -60,7 +63,9 @@ pub async fn run(
             request_id: request.id.clone(),
             in_flight,
         };
-        match exchange::start(call, stream, &site.shutdown).await {
+        let answer = exchange::start(call, stream, &site.shutdown).await;
+        record.upstream(started.elapsed());
+        match answer {
             Ok((head, relay)) => {
                 site.metrics.fastcgi_seconds.observe(started.elapsed());
                 return Ok(response(&request.method, head, relay, site.router.profile.nosniff_php));

@@ -12,6 +12,8 @@ use crate::static_files::{FileBody, FileBodyError, FileParts};
 #[derive(Debug)]
 pub struct Body {
     source: Source,
+    ended: bool,
+    failed: bool,
     /// Written when this body is over or given up.
     record: Option<Box<Record>>,
 }
@@ -57,7 +59,7 @@ impl Body {
     }
 
     const fn from_source(source: Source) -> Self {
-        Self { source, record: None }
+        Self { source, ended: false, failed: false, record: None }
     }
 
     /// Notes the request when this body is over.
@@ -95,6 +97,7 @@ impl http_body::Body for Body {
         };
         let piece = match piece {
             Some(Err(error)) => {
+                self.failed = true;
                 if let Some(record) = &self.record {
                     record.broken(&error);
                 }
@@ -105,7 +108,10 @@ impl http_body::Body for Body {
                 return Poll::Pending;
             }
             Some(Ok(piece)) => piece,
-            None => return Poll::Ready(None),
+            None => {
+                self.ended = true;
+                return Poll::Ready(None);
+            }
         };
         if let Some(record) = &mut self.record {
             record.sent(piece.len());
@@ -130,6 +136,16 @@ impl http_body::Body for Body {
             Source::File(body) => SizeHint::with_exact(body.left()),
             Source::Parts(body) => SizeHint::with_exact(body.left()),
             Source::Relay(_) | Source::Broken(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        // hyper asks a body whose length it knows no further than to its last byte.
+        let ended = self.ended || http_body::Body::is_end_stream(self);
+        if let Some(record) = &mut self.record {
+            record.over(ended && !self.failed);
         }
     }
 }

@@ -4,4 +4,4 @@ mod body;
 mod record;
 
 pub use body::{Body, BodyError};
-pub use record::{Kind, Record};
+pub use record::{FIELDS, Kind, Record};

@@ -1,10 +1,15 @@
 use std::sync::Arc;
 
-use common::http::access_log::{AccessLog, Entry};
-use http::{HeaderValue, StatusCode};
+use std::time::Duration;
 
-use super::BodyError;
+use common::http::access_log::{AccessLog, Entry, Field};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Response, StatusCode};
+
+use super::{Body, BodyError};
 use crate::metrics::Metrics;
+use crate::request::Received;
+use crate::route::Script;
 
 /// How a request was answered, for people and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,6 +22,28 @@ pub enum Kind {
     Error,
 }
 
+/// What a JSON line says, in this order.
+pub const FIELDS: &[Field] = &[
+    Field::Time,
+    Field::Client,
+    Field::Method,
+    Field::Scheme,
+    Field::Host,
+    Field::Target,
+    Field::Protocol,
+    Field::Status,
+    Field::Bytes,
+    Field::Complete,
+    Field::Referer,
+    Field::UserAgent,
+    Field::RequestId,
+    Field::Decision,
+    Field::Script,
+    Field::FirstByte,
+    Field::Upstream,
+    Field::Total,
+];
+
 /// One request from its head to the end of its response: counts it while it lasts and notes it when it is
 /// over, however that comes about.
 #[derive(Debug)]
@@ -25,6 +52,8 @@ pub struct Record {
     /// `None` until there is a response: the client went before.
     status: Option<StatusCode>,
     bytes: u64,
+    /// What the response has said that its body is long.
+    announced: Option<u64>,
     id: HeaderValue,
     entry: Option<Box<Entry>>,
     log: AccessLog,
@@ -43,30 +72,60 @@ impl Kind {
 }
 
 impl Record {
-    pub fn begin(metrics: &Arc<Metrics>, log: &AccessLog, entry: Option<Entry>) -> Self {
+    pub fn begin(metrics: &Arc<Metrics>, log: &AccessLog, entry: Option<Box<Entry>>) -> Self {
         metrics.in_flight.inc();
         Self {
             kind: Kind::Error,
             status: None,
             bytes: 0,
+            announced: None,
             id: HeaderValue::from_static("-"),
-            entry: entry.map(Box::new),
+            entry,
             log: log.clone(),
             metrics: Arc::clone(metrics),
         }
     }
 
     /// Who asks, once that is known.
-    pub fn identify(&mut self, client: std::net::IpAddr, id: &HeaderValue) {
-        self.id = id.clone();
+    pub fn identify(&mut self, request: &Received) {
+        self.id = request.id.clone();
         if let Some(entry) = &mut self.entry {
-            entry.client = client;
+            entry.client = request.client.ip;
+            entry.scheme = request.client.scheme.as_str();
+            entry.request_id = Some(request.id.clone());
         }
     }
 
-    pub const fn answered(&mut self, kind: Kind, status: StatusCode) {
+    /// What runs for the request.
+    pub fn runs(&mut self, script: &Script) {
+        if let Some(entry) = &mut self.entry {
+            entry.script = Some(script.name.as_slice().into());
+        }
+    }
+
+    /// How long the application has taken to the head of its response, or to its failure.
+    pub fn upstream(&mut self, time: Duration) {
+        if let Some(entry) = &mut self.entry {
+            entry.upstream = Some(time);
+        }
+    }
+
+    pub fn answered(&mut self, kind: Kind, response: &Response<Body>) {
         self.kind = kind;
-        self.status = Some(status);
+        self.status = Some(response.status());
+        if let Some(entry) = &mut self.entry {
+            self.log.answered(entry, response.status(), response.headers());
+            let length = response.headers().get(CONTENT_LENGTH);
+            self.announced = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        }
+    }
+
+    /// The body is over; `ended` when it has said so itself.
+    pub(super) fn over(&mut self, ended: bool) {
+        let (bytes, complete) = (self.bytes, ended || self.announced == Some(self.bytes));
+        if let Some(entry) = &mut self.entry {
+            entry.over(bytes, complete);
+        }
     }
 
     pub(super) const fn sent(&mut self, bytes: usize) {
@@ -92,9 +151,11 @@ impl Drop for Record {
             // 499: nginx's word for a client that closed before there was an answer.
             entry.status =
                 self.status.or_else(|| StatusCode::from_u16(499).ok()).unwrap_or(StatusCode::BAD_REQUEST);
-            entry.bytes = self.bytes;
-            entry.note = self.kind.as_str();
-            self.log.log(*entry);
+            entry.decision = if self.status.is_some() { self.kind.as_str() } else { "aborted" };
+            if !entry.is_over() {
+                entry.over(self.bytes, false);
+            }
+            self.log.log(entry);
         }
     }
 }

@@ -6,9 +6,52 @@ use common::fastcgi::{EndRequest, ProtocolStatus};
 use test_support::client::{Client, End};
 use test_support::fastcgi_app::{FakeFastCgiApp, page};
 use test_support::gate::Gate;
-use test_support::wait::{DEADLINE, wait_until};
+use test_support::wait::{DEADLINE, wait_for, wait_until};
 
 use crate::support::{NOBODY, Proxy};
+
+#[tokio::test]
+async fn the_access_log_knows_the_script_and_its_time() {
+    let app = FakeFastCgiApp::tcp(async |mut exchange| match exchange.param("REQUEST_URI").as_str() {
+        "/sized" => exchange.respond("Content-Length: 5\r\n\r\nhello").await,
+        "/cut" => {
+            exchange.stdout("Content-Length: 50\r\n\r\nhello").await?;
+            exchange.hang_up();
+            Ok(())
+        }
+        _ => exchange.respond(page("hello")).await,
+    })
+    .await
+    .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let log = format!("--access-log={}", path.display());
+    let proxy = Proxy::start(&app.address(), &[&log, "--access-log-format=json"]).await;
+    proxy.file("a.txt", "abc");
+    for path in ["/index.php/x?a=b", "/sized", "/cut", "/a.txt"] {
+        proxy.get(path).await;
+    }
+    let lines = wait_for("four lines", DEADLINE, async || {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let lines: Vec<serde_json::Value> =
+            text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        (lines.len() == 4).then_some(lines)
+    })
+    .await;
+    let expected = [
+        ("/index.php/x?a=b", "php", Some("/index.php"), true),
+        ("/sized", "php", Some("/index.php"), true),
+        ("/cut", "php", Some("/index.php"), false),
+        ("/a.txt", "static", None, true),
+    ];
+    for (line, (target, decision, script, complete)) in lines.iter().zip(expected) {
+        assert_eq!((line["target"].as_str(), line["decision"].as_str()), (Some(target), Some(decision)));
+        assert_eq!((line["script"].as_str(), line["complete"].as_bool()), (script, Some(complete)), "{line}");
+        assert_eq!(line["upstream_us"].is_u64(), script.is_some(), "{line}");
+        assert!(line["total_us"].as_u64() >= line["first_byte_us"].as_u64(), "{line}");
+        assert_eq!(line["request_id"].as_str().map(str::len), Some(32));
+    }
+}
 
 #[tokio::test]
 async fn parameters() {

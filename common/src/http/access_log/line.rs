@@ -1,0 +1,261 @@
+//! An entry as a line. No byte of a client's can end it, nor forge a field between quotes, nor break JSON.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use http::HeaderValue;
+
+use super::format::{Kind, Token, Unit};
+use super::{Entry, Field, Format};
+
+/// A field's value, in the form that it has in JSON.
+enum Value<'a> {
+    Missing,
+    Number(u128),
+    Signed(i64),
+    Flag(bool),
+    /// What comes from here: nothing in it needs escaping.
+    Plain(&'a str),
+    Client(IpAddr),
+    Time(SystemTime),
+    Bytes(&'a [u8]),
+    Text(String),
+}
+
+/// Writing to a String cannot fail.
+macro_rules! put {
+    ($out:expr, $($format:tt)*) => {{ let _ = write!($out, $($format)*); }};
+}
+
+impl Format {
+    /// Appends the line, without its end.
+    pub(super) fn write(&self, entry: &Entry, json: &[Field], line: &mut String) {
+        match &self.kind {
+            Kind::Json => as_json(entry, json, line),
+            Kind::Tokens(tokens) => tokens.iter().for_each(|token| token.write(entry, line)),
+        }
+    }
+}
+
+impl Token {
+    fn write(&self, entry: &Entry, line: &mut String) {
+        match self {
+            Self::Literal(text) => line.push_str(text),
+            Self::Field(field) => field.of(entry).as_text(line),
+            Self::Dash => line.push('-'),
+            Self::CommonTime => common_time(entry.time, line),
+            Self::Since(unit) => {
+                let since = entry.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                put!(line, "{}", unit.of(since));
+            }
+            Self::RequestLine => {
+                for part in [Field::Method, Field::Target] {
+                    part.of(entry).as_text(line);
+                    line.push(' ');
+                }
+                Field::Protocol.of(entry).as_text(line);
+            }
+            Self::Query => {
+                if let Some(query) = entry.target.query() {
+                    line.push('?');
+                    escape(query.as_bytes(), line);
+                }
+            }
+            Self::BytesOrDash if entry.bytes == 0 => line.push('-'),
+            Self::BytesOrDash => put!(line, "{}", entry.bytes),
+            Self::Taken(unit) => put!(line, "{}", unit.of(entry.total)),
+            Self::RequestField(at) => header(entry.request_fields.get(*at), line),
+            Self::ResponseField(at) => header(entry.response_fields.get(*at), line),
+            Self::Note if entry.decision.is_empty() => {}
+            Self::Note => put!(line, " {}", entry.decision),
+        }
+    }
+}
+
+impl Field {
+    fn of(self, entry: &Entry) -> Value<'_> {
+        match self {
+            Self::Time => Value::Time(entry.time),
+            Self::Client => Value::Client(entry.client),
+            Self::Method => Value::Bytes(entry.method.as_str().as_bytes()),
+            Self::Scheme => Value::Plain(entry.scheme),
+            Self::Host => of_header(entry.host.as_ref()),
+            Self::Target => Value::Text(entry.target.to_string()),
+            Self::Path => Value::Bytes(entry.target.path().as_bytes()),
+            Self::Protocol => Value::Text(format!("{:?}", entry.version)),
+            Self::Status => Value::Number(entry.status.as_u16().into()),
+            Self::Bytes => Value::Number(entry.bytes.into()),
+            Self::Complete => Value::Flag(entry.complete),
+            Self::Referer => of_header(entry.referer.as_ref()),
+            Self::UserAgent => of_header(entry.user_agent.as_ref()),
+            Self::RequestId => of_header(entry.request_id.as_ref()),
+            Self::Decision => word(entry.decision),
+            Self::Reason => word(entry.reason),
+            Self::Ttl => entry.ttl.map_or(Value::Missing, Value::Signed),
+            Self::Age => {
+                let age = entry.age.as_ref().and_then(|age| age.to_str().ok()?.parse::<u64>().ok());
+                age.map_or(Value::Missing, |age| Value::Number(age.into()))
+            }
+            Self::Stored => entry.stored.map_or(Value::Missing, |stored| Value::Flag(stored.is_ok())),
+            Self::NotStored => match entry.stored {
+                Some(Err(why)) => word(why),
+                Some(Ok(())) | None => Value::Missing,
+            },
+            Self::Collapsed => entry.collapsed.map_or(Value::Missing, Value::Flag),
+            Self::Rule => entry.rule.as_ref().map_or(Value::Missing, |rule| Value::Bytes(rule.as_bytes())),
+            Self::Script => entry.script.as_ref().map_or(Value::Missing, |script| Value::Bytes(script)),
+            Self::FirstByte => micros(entry.first_byte),
+            Self::Upstream => micros(entry.upstream),
+            Self::Total => micros(Some(entry.total)),
+        }
+    }
+}
+
+fn of_header(value: Option<&HeaderValue>) -> Value<'_> {
+    value.map_or(Value::Missing, |value| Value::Bytes(value.as_bytes()))
+}
+
+fn word(word: &str) -> Value<'_> {
+    if word.is_empty() { Value::Missing } else { Value::Plain(word) }
+}
+
+fn micros(time: Option<Duration>) -> Value<'static> {
+    time.map_or(Value::Missing, |time| Value::Number(time.as_micros()))
+}
+
+fn header(value: Option<&Option<HeaderValue>>, line: &mut String) {
+    of_header(value.and_then(Option::as_ref)).as_text(line);
+}
+
+impl Value<'_> {
+    fn as_text(&self, line: &mut String) {
+        match self {
+            Self::Missing => line.push('-'),
+            Self::Number(number) => put!(line, "{number}"),
+            Self::Signed(number) => put!(line, "{number}"),
+            Self::Flag(flag) => put!(line, "{flag}"),
+            Self::Plain(text) => line.push_str(text),
+            Self::Client(client) => put!(line, "{client}"),
+            Self::Time(time) => iso_time(*time, line),
+            Self::Bytes(bytes) => escape(bytes, line),
+            Self::Text(text) => escape(text.as_bytes(), line),
+        }
+    }
+
+    fn as_json(&self, line: &mut String) {
+        match self {
+            Self::Missing => line.push_str("null"),
+            Self::Number(_) | Self::Signed(_) | Self::Flag(_) => self.as_text(line),
+            Self::Plain(_) | Self::Client(_) | Self::Time(_) => {
+                line.push('"');
+                self.as_text(line);
+                line.push('"');
+            }
+            Self::Bytes(bytes) => json_string(bytes, line),
+            Self::Text(text) => json_string(text.as_bytes(), line),
+        }
+    }
+}
+
+fn as_json(entry: &Entry, fields: &[Field], line: &mut String) {
+    for (at, field) in fields.iter().enumerate() {
+        line.push(if at == 0 { '{' } else { ',' });
+        put!(line, "\"{}\":", field.name());
+        field.of(entry).as_json(line);
+    }
+    line.push('}');
+}
+
+/// As Apache does since 2.0.46: what comes from a client ends neither a line nor what stands between quotes.
+fn escape(bytes: &[u8], line: &mut String) {
+    for byte in bytes {
+        match byte {
+            b'"' => line.push_str("\\\""),
+            b'\\' => line.push_str("\\\\"),
+            0x20..=0x7e => line.push(char::from(*byte)),
+            other => put!(line, "\\x{other:02x}"),
+        }
+    }
+}
+
+/// RFC 8259, section 7, and whatever some reader takes for the end of a line. What is not UTF-8 becomes U+FFFD.
+fn json_string(bytes: &[u8], line: &mut String) {
+    line.push('"');
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '"' => line.push_str("\\\""),
+                '\\' => line.push_str("\\\\"),
+                control if control.is_control() || matches!(control, '\u{2028}' | '\u{2029}') => {
+                    put!(line, "\\u{:04x}", u32::from(control));
+                }
+                other => line.push(other),
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            line.push('\u{fffd}');
+        }
+    }
+    line.push('"');
+}
+
+impl Unit {
+    const fn of(self, time: Duration) -> u128 {
+        match self {
+            Self::Seconds => time.as_secs() as u128,
+            Self::Milliseconds => time.as_millis(),
+            Self::Microseconds => time.as_micros(),
+        }
+    }
+}
+
+/// A date and a time of day in UTC.
+struct Civil {
+    year: u64,
+    month: u64,
+    day: u64,
+    hour: u64,
+    minute: u64,
+    second: u64,
+    millisecond: u32,
+}
+
+impl Civil {
+    /// Howard Hinnant's `civil_from_days`, for times from 1970 on.
+    fn of(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+        // Years begin in March, so that the leap day is the last one; eras have 400 years.
+        let days = days + 719_468;
+        let (era, day_of_era) = (days / 146_097, days % 146_097);
+        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let from_march = (5 * day_of_year + 2) / 153;
+        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+        Self {
+            year: era * 400 + year_of_era + u64::from(month <= 2),
+            month,
+            day: day_of_year - (153 * from_march + 2) / 5 + 1,
+            hour: seconds / 3600,
+            minute: seconds / 60 % 60,
+            second: seconds % 60,
+            millisecond: since.subsec_millis(),
+        }
+    }
+}
+
+/// `[10/Oct/2000:13:55:36 +0000]`
+fn common_time(time: SystemTime, line: &mut String) {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let Civil { year, month, day, hour, minute, second, .. } = Civil::of(time);
+    let month = MONTHS.get((month as usize).saturating_sub(1)).copied().unwrap_or_default();
+    put!(line, "[{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} +0000]");
+}
+
+/// `2000-10-10T13:55:36.123Z`
+fn iso_time(time: SystemTime, line: &mut String) {
+    let Civil { year, month, day, hour, minute, second, millisecond } = Civil::of(time);
+    put!(line, "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z");
+}

@@ -1,0 +1,161 @@
+//! The access log: one line a request.
+//!
+//! 1. A request's task fills an [`Entry`] and hands it over. It clones handles and formats nothing.
+//! 2. A thread of its own makes a line of it as the [`Format`] says ([`format`], [`line`]) and writes it, so that a
+//!    slow disk or terminal never holds a request up. When the thread falls behind by [`QUEUE`] lines, lines are
+//!    dropped and counted.
+//! 3. SIGUSR1 makes it open its file anew, behind whoever has moved it.
+
+pub mod format;
+mod line;
+mod writer;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request};
+
+pub use format::{Field, Format, FormatError};
+pub use writer::AccessLog;
+
+/// Where lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    Stdout,
+    None,
+    File(PathBuf),
+}
+
+/// Lines that may wait for the thread that writes them.
+pub const QUEUE: usize = 16 * 1024;
+
+/// One request, when it is over. What a service does not know of it stays `None` or empty.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub client: IpAddr,
+    pub time: SystemTime,
+    began: Instant,
+    pub method: Method,
+    pub target: Uri,
+    pub version: Version,
+    /// As the client sent it.
+    pub host: Option<HeaderValue>,
+    pub scheme: &'static str,
+    pub referer: Option<HeaderValue>,
+    pub user_agent: Option<HeaderValue>,
+    pub request_id: Option<HeaderValue>,
+    pub status: StatusCode,
+    /// Bytes of the body that were sent.
+    pub bytes: u64,
+    /// Whether that was all of it.
+    pub complete: bool,
+    /// What was done, such as the cache's `HIT` or the proxy's `php`; the word that the combined format ends with.
+    pub decision: &'static str,
+    pub reason: &'static str,
+    /// Seconds of freshness left.
+    pub ttl: Option<i64>,
+    /// The response's `Age`.
+    pub age: Option<HeaderValue>,
+    /// Whether the response was stored, or why not.
+    pub stored: Option<Result<(), &'static str>>,
+    /// Another request's fetch answered this one.
+    pub collapsed: Option<bool>,
+    /// The rule that decided.
+    pub rule: Option<Arc<str>>,
+    /// The script that ran.
+    pub script: Option<Arc<[u8]>>,
+    /// To the response's head.
+    pub first_byte: Option<Duration>,
+    /// What of it was the origin's, or the application's.
+    pub upstream: Option<Duration>,
+    /// To the end.
+    pub total: Duration,
+    /// The fields that the format names, in its order.
+    request_fields: Vec<Option<HeaderValue>>,
+    response_fields: Vec<Option<HeaderValue>>,
+}
+
+impl Entry {
+    /// The request's part. The rest is known when the response is over.
+    fn of_request(client: IpAddr, scheme: &'static str, head: &request::Parts, format: &Format) -> Self {
+        let field = |name| head.headers.get(name).cloned();
+        Self {
+            client,
+            time: SystemTime::now(),
+            began: Instant::now(),
+            method: head.method.clone(),
+            target: head.uri.clone(),
+            version: head.version,
+            host: field(header::HOST),
+            scheme,
+            referer: field(header::REFERER),
+            user_agent: field(header::USER_AGENT),
+            request_id: None,
+            status: StatusCode::OK,
+            bytes: 0,
+            complete: false,
+            decision: "",
+            reason: "",
+            ttl: None,
+            age: None,
+            stored: None,
+            collapsed: None,
+            rule: None,
+            script: None,
+            first_byte: None,
+            upstream: None,
+            total: Duration::ZERO,
+            request_fields: fields(format.request_fields(), &head.headers),
+            response_fields: Vec::new(),
+        }
+    }
+
+    fn answered(&mut self, status: StatusCode, headers: &HeaderMap, format: &Format) {
+        self.status = status;
+        self.first_byte = Some(self.began.elapsed());
+        self.response_fields = fields(format.response_fields(), headers);
+    }
+
+    /// The response is over, or given up.
+    pub fn over(&mut self, bytes: u64, complete: bool) {
+        (self.bytes, self.complete) = (bytes, complete);
+        self.total = self.began.elapsed();
+    }
+
+    pub const fn is_over(&self) -> bool {
+        !self.total.is_zero()
+    }
+}
+
+/// Without an allocation where a format names none.
+fn fields(names: &[HeaderName], headers: &HeaderMap) -> Vec<Option<HeaderValue>> {
+    names.iter().map(|name| headers.get(name).cloned()).collect()
+}
+
+impl FromStr for Destination {
+    type Err = std::convert::Infallible;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "stdout" | "-" => Self::Stdout,
+            "none" | "off" => Self::None,
+            path => Self::File(path.into()),
+        })
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            Self::None => f.write_str("none"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
