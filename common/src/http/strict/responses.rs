@@ -1,13 +1,16 @@
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::head::{Kind, Scanner};
 use super::{Limits, Violation};
+use crate::net::Stream;
 
 /// An origin's connection of which a client reads only response heads that are in order: any other is an error of the
 /// stream. There is one request at a time, so a head comes after each that was written; a body's framing is the
@@ -93,7 +96,25 @@ impl<S> StrictResponses<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for StrictResponses<S> {
+/// A stream that can be asked what has come, whatever its reader knows of it.
+pub trait Unread {
+    /// True at its end as well, and when it is broken.
+    fn has_unread(&self) -> bool;
+}
+
+impl Unread for Stream {
+    fn has_unread(&self) -> bool {
+        let socket = match self {
+            Self::Tcp(stream) => SockRef::from(stream),
+            Self::Unix(stream) => SockRef::from(stream),
+        };
+        // It does not block: the socket is the runtime's.
+        let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
+        !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+impl<S: AsyncRead + Unread + Unpin> AsyncRead for StrictResponses<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
@@ -109,6 +130,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for StrictResponses<S> {
             }
             if let Some(violation) = this.violation {
                 return Poll::Ready(Err(violation.into()));
+            }
+            // Right before a request is written, the client looks whether its connection is still empty. The runtime
+            // may not have heard of what came a moment ago, and that would be taken for the response.
+            if this.head.is_none()
+                && this.begun != this.exchanges.load(Ordering::Acquire)
+                && this.stream.has_unread()
+            {
+                return Poll::Ready(Err(Violation::Unasked.into()));
             }
             let from = buf.filled().len();
             ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;

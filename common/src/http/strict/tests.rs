@@ -2,6 +2,7 @@
 
 use super::head::{Kind, Scanner};
 use super::*;
+use crate::net::Stream;
 
 const LIMITS: Limits = Limits { bytes: 2000, target: 1000, fields: 20 };
 
@@ -373,8 +374,8 @@ async fn what_follows_an_upgrade_waits_for_its_answer() {
 async fn a_stream_of_responses() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     for room in [1, 4096] {
-        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
-        let (mut responses, exchanges) = StrictResponses::new(ours, LIMITS);
+        let (ours, mut theirs) = tokio::net::UnixStream::pair().unwrap();
+        let (mut responses, exchanges) = StrictResponses::new(Stream::Unix(ours), LIMITS);
         let whole =
             "HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n\nbody\n";
         // What is unasked is shown at once.
@@ -401,5 +402,29 @@ async fn a_stream_of_responses() {
                 if answer == whole { whole.to_owned() } else { Violation::LengthAndCoding.to_string() };
             assert_eq!(end, expected);
         }
+    }
+}
+
+#[tokio::test]
+async fn what_came_before_a_request_is_no_response_to_it() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    for is_end in [false, true] {
+        let (ours, mut theirs) = tokio::net::UnixStream::pair().unwrap();
+        let (mut responses, exchanges) = StrictResponses::new(Stream::Unix(ours), LIMITS);
+        let mut buffer = [0; 64];
+        exchanges.begin();
+        responses.write_all(b"GET").await.unwrap();
+        theirs.write_all(b"HTTP/1.1 204 \r\n\r\n").await.unwrap();
+        responses.read_exact(&mut buffer[..17]).await.unwrap();
+        // Its reader has found nothing more, and the runtime has no time to notice what comes now.
+        assert!(futures_util::future::poll_immediate(responses.read(&mut buffer)).await.is_none());
+        if is_end {
+            drop(theirs);
+        } else {
+            theirs.write_all(b"HTTP/1.1 200 \r\n\r\n").await.unwrap();
+        }
+        exchanges.begin();
+        let read = futures_util::future::poll_immediate(responses.read(&mut buffer)).await.unwrap();
+        assert_eq!(read.unwrap_err().to_string(), Violation::Unasked.to_string());
     }
 }

@@ -42,6 +42,8 @@ pub enum Violation {
     ChunkEnd,
     #[error("the trailer section is not well formed or too long")]
     Trailer,
+    #[error("something came that was not asked for")]
+    Unasked,
 }
 
 impl Violation {
@@ -66,6 +68,7 @@ impl Violation {
             Self::ChunkExtension => "chunk-extension",
             Self::ChunkEnd => "chunk-end",
             Self::Trailer => "trailer",
+            Self::Unasked => "unasked",
         }
     }
 
