@@ -63,8 +63,8 @@ impl CacheKey {
 
     /// The host, and the path with its query.
     pub fn host_and_target(&self) -> (&str, &str) {
-        let rest = self.0.split_once("://").map_or(&*self.0, |(_, rest)| rest);
-        rest.split_at(rest.find('/').unwrap_or(rest.len()))
+        let rest = self.0.get(self.scheme().len() + 3..).unwrap_or_default();
+        rest.split_at(memchr::memchr(b'/', rest.as_bytes()).unwrap_or(rest.len()))
     }
 
     /// The key of a URI reference found in a response to this one, if it has the same origin

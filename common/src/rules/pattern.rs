@@ -4,6 +4,8 @@
 //! `{a,b}` either of its alternatives. Bytes are compared exactly. Time grows with the length of the text
 //! times that of the pattern, whatever a client sends: there is no backtracking.
 
+use memchr::memmem::Finder;
+
 /// One or more alternatives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(Vec<Glob>);
@@ -24,11 +26,23 @@ enum Glob {
     /// `**text`
     Suffix(Vec<u8>),
     /// `**text**`
-    Contains(Vec<u8>),
+    Contains(Box<Part>),
     /// `*text`
     SuffixOfName(Vec<u8>),
     General(Vec<Item>),
 }
+
+/// What is searched for, made ready once.
+#[derive(Debug, Clone)]
+struct Part(Finder<'static>);
+
+impl PartialEq for Part {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.needle() == other.0.needle()
+    }
+}
+
+impl Eq for Part {}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Item {
@@ -109,7 +123,8 @@ impl Glob {
                 Self::Prefix(literal(text).unwrap_or_default())
             }
             [Item::Deep, text @ .., Item::Deep] if literal(text).is_some() => {
-                Self::Contains(literal(text).unwrap_or_default())
+                let part = literal(text).unwrap_or_default();
+                Self::Contains(Box::new(Part(Finder::new(&part).into_owned())))
             }
             [Item::Deep, text @ ..] if literal(text).is_some() => {
                 Self::Suffix(literal(text).unwrap_or_default())
@@ -126,7 +141,7 @@ impl Glob {
             Self::Exact(exact) => text == exact,
             Self::Prefix(prefix) => text.starts_with(prefix),
             Self::Suffix(suffix) => text.ends_with(suffix),
-            Self::Contains(part) => memchr::memmem::find(text, part).is_some(),
+            Self::Contains(part) => part.0.find(text).is_some(),
             Self::SuffixOfName(suffix) => {
                 text.strip_suffix(&suffix[..]).is_some_and(|rest| !rest.contains(&b'/'))
             }

@@ -149,22 +149,35 @@ const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// What may stand in a path without a percent sign (RFC 3986, section 3.3).
-const fn is_path(byte: u8) -> bool {
-    is_unreserved(byte) || matches!(byte, b'!' | b'$' | b'&'..=b',' | b';' | b'=' | b':' | b'@' | b'/')
-}
+/// Which bytes may stand without a percent sign.
+type Plain = [bool; 256];
 
+/// In a path (RFC 3986, section 3.3).
+const PATH: Plain = plain(b"!$&'()*+,;=:@/");
 /// In a query, with the brackets that forms use.
-const fn is_query(byte: u8) -> bool {
-    is_path(byte) || matches!(byte, b'?' | b'[' | b']')
+const QUERY: Plain = plain(b"!$&'()*+,;=:@/?[]");
+
+const fn plain(reserved: &[u8]) -> Plain {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        plain[byte] = is_unreserved(byte as u8);
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < reserved.len() {
+        plain[reserved[at] as usize] = true;
+        at += 1;
+    }
+    plain
 }
 
 fn canonical_path(path: &str) -> Result<Cow<'_, str>, Malformed> {
     let bytes = path.as_bytes();
-    let path = if is_encoded(bytes, is_path) {
+    let path = if is_encoded(bytes, &PATH) {
         Cow::Borrowed(path)
     } else {
-        Cow::Owned(encoded(bytes, is_path).ok_or(Malformed)?)
+        Cow::Owned(encoded(bytes, &PATH).ok_or(Malformed)?)
     };
     if memchr::memmem::find(path.as_bytes(), b"/.").is_some() && has_dot_segment(&path) {
         return Ok(Cow::Owned(without_dot_segments(&path)));
@@ -173,14 +186,16 @@ fn canonical_path(path: &str) -> Result<Cow<'_, str>, Malformed> {
 }
 
 fn canonical_query(query: Cow<'_, str>) -> Cow<'_, str> {
-    if is_encoded(query.as_bytes(), is_query) {
+    if is_encoded(query.as_bytes(), &QUERY) {
         return query;
     }
-    encoded(query.as_bytes(), is_query).map_or(query, Cow::Owned)
+    encoded(query.as_bytes(), &QUERY).map_or(query, Cow::Owned)
 }
 
 /// Whether [`encoded`] would change nothing.
-fn is_encoded(mut bytes: &[u8], may_stand: fn(u8) -> bool) -> bool {
+fn is_encoded(bytes: &[u8], may_stand: &Plain) -> bool {
+    let Some(first) = bytes.iter().position(|byte| !may_stand[usize::from(*byte)]) else { return true };
+    let mut bytes = bytes.get(first..).unwrap_or_default();
     while let Some((first, rest)) = bytes.split_first() {
         bytes = match (first, rest) {
             (b'%', [high, low, rest @ ..]) => match decoded(*high, *low) {
@@ -189,7 +204,7 @@ fn is_encoded(mut bytes: &[u8], may_stand: fn(u8) -> bool) -> bool {
                 Some(_) => rest,
                 None => return false,
             },
-            (byte, rest) if may_stand(*byte) => rest,
+            (byte, rest) if may_stand[usize::from(*byte)] => rest,
             _ => return false,
         };
     }
@@ -201,7 +216,7 @@ fn decoded(high: u8, low: u8) -> Option<u8> {
 }
 
 /// `None` where a percent sign is not followed by two hexadecimal digits.
-fn encoded(bytes: &[u8], may_stand: fn(u8) -> bool) -> Option<String> {
+fn encoded(bytes: &[u8], may_stand: &Plain) -> Option<String> {
     let mut out = String::with_capacity(bytes.len() + 16);
     let mut rest = bytes.iter();
     while let Some(byte) = rest.next() {
@@ -209,7 +224,7 @@ fn encoded(bytes: &[u8], may_stand: fn(u8) -> bool) -> Option<String> {
             let byte = decoded(*rest.next()?, *rest.next()?)?;
             (byte, is_unreserved(byte))
         } else {
-            (*byte, may_stand(*byte))
+            (*byte, may_stand[usize::from(*byte)])
         };
         if is_plain {
             out.push(char::from(byte));

@@ -85,13 +85,23 @@ impl Rules {
             return orders;
         }
         // Its bytes are shared, not copied.
-        let uri = head.uri.clone();
+        let (uri, origin) = (head.uri.clone(), key.clone());
         let path = decoded_path(uri.path());
+        let (scheme, host) = (origin.scheme(), origin.host_name());
         for (index, rule) in self.list.iter().enumerate() {
             if rule.edits.are_idle(head) && rule.response.is_none() && rule.decision.is_none() {
                 continue;
             }
-            if !rule.when.fits(&subject(head, key, &path, client)) {
+            let subject = Subject {
+                method: &head.method,
+                scheme,
+                host,
+                path: &path,
+                query: head.uri.query().unwrap_or_default(),
+                headers: &head.headers,
+                client,
+            };
+            if !rule.when.fits(&subject) {
                 continue;
             }
             seen(rule);
@@ -144,18 +154,6 @@ pub fn written(file: &ConfigFile) -> String {
     let rules = file.source().each("rule", |table| Ok(format!("\n[[rule]]\n{}", table.render())));
     // What cannot be read was an error before.
     rules.unwrap_or_default().concat()
-}
-
-fn subject<'a>(head: &'a request::Parts, key: &'a CacheKey, path: &'a [u8], client: IpAddr) -> Subject<'a> {
-    Subject {
-        method: &head.method,
-        scheme: key.scheme(),
-        host: key.host_name(),
-        path,
-        query: head.uri.query().unwrap_or_default(),
-        headers: &head.headers,
-        client,
-    }
 }
 
 impl Template {
