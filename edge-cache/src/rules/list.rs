@@ -58,6 +58,7 @@ pub(super) fn merge(preset: Preset, file: Option<Source<'_>>) -> Result<Rules, R
         }
     }
 
+    let text: Vec<String> = list.iter().map(|draft| format!("[[rule]]\n{}", draft.text)).collect();
     let mut rules: Vec<Rule> = Vec::new();
     let mut bits = 0;
     for draft in list {
@@ -74,7 +75,7 @@ pub(super) fn merge(preset: Preset, file: Option<Source<'_>>) -> Result<Rules, R
         }
         rules.push(rule);
     }
-    Ok(Rules { list: rules, origins })
+    Ok(Rules { list: rules, origins, text: text.join("\n") })
 }
 
 /// Where `draft` is to be inserted: behind others that stand after the same rule already.

@@ -36,6 +36,8 @@ pub struct Rules {
     list: Vec<Rule>,
     /// What the rules' `origin` keys say, each once.
     origins: Vec<Vec<Target>>,
+    /// All of them, also those that are not enabled, as they were written.
+    text: String,
 }
 
 #[derive(Debug)]
@@ -45,8 +47,6 @@ pub struct Rule {
     edits: RequestEdits,
     response: Option<ResponseRule>,
     pub decision: Option<Decision>,
-    /// As it was written, to be printed.
-    text: String,
 }
 
 /// What ends the evaluation.
@@ -138,10 +138,9 @@ impl Rules {
         key
     }
 
-    /// As TOML that a configuration file may hold.
-    pub fn render(&self) -> String {
-        let rules: Vec<String> = self.list.iter().map(|rule| format!("[[rule]]\n{}", rule.text)).collect();
-        rules.join("\n")
+    /// As TOML that a configuration file may hold, with the same preset or without one.
+    pub fn render(&self) -> &str {
+        &self.text
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {

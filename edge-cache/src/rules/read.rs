@@ -23,6 +23,8 @@ pub(super) struct Draft {
     pub(super) place: Option<Place>,
     /// `None` if it is not enabled.
     pub(super) rule: Option<Rule>,
+    /// As it was written.
+    pub(super) text: String,
     /// Where it stands, for errors that are found later.
     pub(super) at: RuleError,
 }
@@ -103,8 +105,14 @@ pub(super) fn read(table: &Table<'_>, origins: &mut Vec<Vec<Target>>) -> Result<
              depends on",
         ));
     }
-    let rule = Rule { name: Arc::from(text), when, edits, response, decision, text: table.render() };
-    Ok(Draft { name: text.to_owned(), place, rule: enabled.then_some(rule), at: table.error("") })
+    let rule = Rule { name: Arc::from(text), when, edits, response, decision };
+    Ok(Draft {
+        name: text.to_owned(),
+        place,
+        rule: enabled.then_some(rule),
+        text: table.render(),
+        at: table.error(""),
+    })
 }
 
 /// Long enough to say what a rule is for, short enough for a header field.

@@ -95,7 +95,7 @@ pub(crate) fn rules(data: &[u8]) {
     for preset in [Preset::None, Preset::Drupal] {
         let Ok(rules) = Rules::of(preset, Some(Source { name: "fuzz", text })) else { continue };
         let printed = rules.render();
-        let again = Rules::of(Preset::None, Some(Source { name: "printed", text: &printed }));
+        let again = Rules::of(Preset::None, Some(Source { name: "printed", text: printed }));
         assert_eq!(again.expect("what was printed is rules").render(), printed);
 
         let mut lines = request.lines();
