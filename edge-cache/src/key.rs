@@ -67,6 +67,12 @@ impl CacheKey {
         rest.split_at(memchr::memchr(b'/', rest.as_bytes()).unwrap_or(rest.len()))
     }
 
+    /// Whether scheme, host and port are the same.
+    pub fn is_same_origin(&self, other: &Self) -> bool {
+        let origin = |key: &Self| key.0.len() - key.host_and_target().1.len();
+        self.0.get(..origin(self)) == other.0.get(..origin(other))
+    }
+
     /// The key of a URI reference found in a response to this one, if it has the same origin
     /// (RFC 9111, section 4.4; resolved as RFC 3986, section 5.2 has it).
     pub fn join_same_origin(&self, reference: &str) -> Option<Self> {

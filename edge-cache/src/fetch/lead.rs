@@ -333,9 +333,29 @@ impl Fetch {
         (!known && fresh).then_some(found)
     }
 
+    /// A 304 about another representation than the stored one is as good as none: the origin is asked for the
+    /// response itself (RFC 9111, section 4.3.4).
+    async fn ask(&self) -> Result<(response::Parts, OriginBody, Times), FetchError> {
+        let stored = self.stored.as_deref();
+        let (head, body, times) = self.ask_once(stored).await?;
+        let is_about = |stored: &Stored| update::is_about(stored.fields().get(&ETAG), &head.headers);
+        if head.status != StatusCode::NOT_MODIFIED || stored.is_none_or(is_about) {
+            return Ok((head, body, times));
+        }
+        match self.ask_once(None).await? {
+            (head, ..) if head.status == StatusCode::NOT_MODIFIED => {
+                Err(FetchError::Broken("a 304 without a condition".into()))
+            }
+            answer => Ok(answer),
+        }
+    }
+
     /// Asks with the stored response's validators, not with the client's conditions and ranges: those are
     /// answered from what will be stored.
-    async fn ask(&self) -> Result<(response::Parts, OriginBody, Times), FetchError> {
+    async fn ask_once(
+        &self,
+        stored: Option<&Stored>,
+    ) -> Result<(response::Parts, OriginBody, Times), FetchError> {
         let mut head = self.request.clone();
         for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE] {
             head.headers.remove(name);
@@ -348,7 +368,7 @@ impl Fetch {
             let codings = if self.by_range { "identity" } else { codings };
             head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(codings));
         }
-        if let Some(stored) = &self.stored {
+        if let Some(stored) = stored {
             for (validator, condition) in [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)] {
                 if let Some(value) = stored.fields().value(&validator) {
                     head.headers.insert(condition, value);

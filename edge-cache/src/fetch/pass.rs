@@ -17,6 +17,8 @@ use super::tunnel;
 use crate::cache::Cache;
 use crate::error;
 use crate::fetch::{FetchError, OriginTime};
+use crate::fetch::FetchError;
+use crate::invalidate::{Command, Mode, Scope, carry_out, groups};
 use crate::live::Live;
 use crate::policy::targeted;
 use crate::request::normalise::OUR_VIA;
@@ -54,6 +56,14 @@ pub async fn pass(
     let outdated = watch.is_some_and(|watch| watch.is_invalidated());
     if unsafe_method && (head.status.is_success() || head.status.is_redirection()) {
         invalidate(cache, request, &head);
+    }
+    if unsafe_method {
+        let groups = groups::named(&head.headers);
+        if !groups.is_empty() {
+            let scope = Scope::Groups(groups, request.key.clone());
+            // It only comes to nothing when the service ends.
+            let _ = carry_out(cache, Command { scope, mode: Mode::Hard }).await;
+        }
     }
     if !outdated && let Some(get) = as_get(request, &head) {
         let flight = cache.flights.apart(&get.key, &cache.epochs);

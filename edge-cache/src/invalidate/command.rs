@@ -29,6 +29,8 @@ pub enum Scope {
     Tags(Vec<Box<str>>),
     /// Those of them that match as well.
     TagsAnd(Vec<Box<str>>, Expression),
+    /// Those of them that have the origin of this key: groups (RFC 9875, section 2.1).
+    Groups(Vec<Box<str>>, CacheKey),
     /// Every response that matches.
     Matching(Expression),
     Everything,
@@ -182,6 +184,7 @@ impl Scope {
             Self::Url(_) => "url",
             Self::Tags(_) | Self::TagsAnd(..) => "tags",
             Self::Matching(expression) if expression.is_pattern() => "pattern",
+            Self::Groups(..) => "groups",
             Self::Matching(_) => "expression",
             Self::Everything => "everything",
         }
@@ -363,6 +366,10 @@ impl fmt::Display for Command {
             Scope::TagsAnd(tags, expression) => {
                 write_tags(f, tags)?;
                 write!(f, " where {expression}")
+            }
+            Scope::Groups(groups, key) => {
+                write_tags(f, groups)?;
+                write!(f, " by {key}")
             }
             Scope::Matching(expression) => write!(f, "what has {expression}"),
             Scope::Everything => f.write_str("everything"),

@@ -6,11 +6,13 @@
 //! 3. [`index`]: tag → the responses that carry it. A tag costs what carries it, not what is stored.
 //! 4. [`View::mark`] marks the responses; a look-up passes over them from that moment, and their memory is
 //!    given back behind the answer.
-//! 5. [`View::put`] is the other side: it stores what no invalidation has covered since it was asked for.
+//! 5. [`groups`]: responses to unsafe requests that name what they outdate.
+//! 6. [`View::put`] is the other side: it stores what no invalidation has covered since it was asked for.
 
 pub mod command;
 pub mod epochs;
 pub mod expression;
+pub mod groups;
 pub mod index;
 mod metrics;
 #[cfg(test)]
@@ -159,6 +161,17 @@ impl View<'_> {
                     });
                 }
             }
+            Scope::Groups(groups, key) => {
+                // Fetches of other origins' responses with such a tag come to nothing, too: that costs one fetch.
+                self.epochs.tags(groups.iter().map(AsRef::as_ref));
+                for group in groups {
+                    work += self.tags.visit(group, |stored| {
+                        if stored.key.is_same_origin(key) {
+                            mark(&stored);
+                        }
+                    });
+                }
+            }
             Scope::Matching(expression) => {
                 self.epochs.ban(&[], expression);
                 for stored in self.store.matching(|stored| expression.matches(Subject::of(stored))) {
@@ -195,7 +208,7 @@ impl View<'_> {
     fn is_little(&self, scope: &Scope) -> bool {
         match scope {
             Scope::Url(_) => true,
-            Scope::Tags(tags) | Scope::TagsAnd(tags, _) => {
+            Scope::Tags(tags) | Scope::TagsAnd(tags, _) | Scope::Groups(tags, _) => {
                 tags.iter().map(|tag| self.tags.links(tag)).sum::<usize>() <= FEW
             }
             Scope::Matching(_) | Scope::Everything => false,

@@ -266,11 +266,33 @@ fn selecting_fields() {
 }
 
 #[test]
+fn what_a_304_is_about() {
+    let cases = [
+        (Some("\"a\""), "etag: \"a\"", true),
+        (Some("\"a\""), "etag: \"b\"", false),
+        (Some("\"a\""), "etag: W/\"b\"", true),
+        (Some("W/\"a\""), "etag: \"b\"", true),
+        (Some("\"a-gzip\""), "etag: \"a\"", true),
+        (Some("\"a-gzip\""), "etag: \"b-gzip\"", false),
+        (Some("\"a\""), "x: y", true),
+        (None, "etag: \"b\"", true),
+    ];
+    for (stored, told, expected) in cases {
+        assert_eq!(
+            update::is_about(stored.map(str::as_bytes), &headers(told)),
+            expected,
+            "{stored:?} {told}"
+        );
+    }
+}
+
+#[test]
 fn a_304_freshens_all_but_what_describes_the_body() {
     let mut stored =
         headers("etag: \"a\"\ncontent-type: text/html\ncontent-length: 5\nx-a: 1\nx-a: 2\nage: 7");
     let told =
         headers("etag: \"b\"\ncontent-encoding: gzip\ncontent-length: 0\nx-a: 3\ncache-control: max-age=9");
+    assert!(!update::is_about(stored.get("etag").map(http::HeaderValue::as_bytes), &told));
     update::freshen(&mut stored, &told);
     let expected =
         headers("etag: \"a\"\ncontent-type: text/html\ncontent-length: 5\nx-a: 3\ncache-control: max-age=9");

@@ -178,3 +178,64 @@ async fn an_age_that_is_no_number_is_ignored_and_of_a_list_the_first_counts() {
         assert_eq!(x_cache(&second) == "HIT", hit, "{age}");
     }
 }
+
+#[tokio::test]
+async fn an_unsafe_response_invalidates_the_groups_that_it_names_on_its_own_origin() {
+    let origin = FakeOrigin::start().await.unwrap();
+    origin.fallback(|request| match request.method.as_str() {
+        "GET" => {
+            let group = request.path().trim_start_matches('/').replace("%20", " ");
+            let reply = Reply::ok("x").header("Cache-Control", "max-age=60");
+            let reply = reply.header("Cache-Groups", format!("\"{group}\", \"all\""));
+            // Only a response to an unsafe request has a say.
+            reply.header("Cache-Group-Invalidation", "\"one\"")
+        }
+        _ => Reply::new(403).header("Cache-Group-Invalidation", request.header("x-groups").unwrap()),
+    });
+    let edge = Edge::start(&origin, &[]).await;
+    let get = async |host: &str, path: &str| edge.get_with(path, &[("Host", host)]).await;
+    let pages = [("a.example", "/one"), ("a.example", "/two%20words"), ("b.example", "/one")];
+    let mut stored = 0;
+    let fill = async |stored: &mut usize, missing: usize| {
+        for (host, path) in pages {
+            get(host, path).await;
+        }
+        *stored += missing;
+        edge.stored(*stored).await;
+    };
+    fill(&mut stored, 3).await;
+    // (what the response names, which of the pages are hits then)
+    for (groups, hits) in [
+        ("\"on\", one, \"ONE\"", [true, true, true]),
+        ("\"one", [true, true, true]),
+        ("\"one\"", [false, true, true]),
+        ("\"two words\", \"none\"", [true, false, true]),
+        ("\"all\"", [false, false, true]),
+    ] {
+        let post = edge.request("POST", "/", &[("Host", "a.example"), ("X-Groups", groups)], b"x").await;
+        assert_eq!(post.header("cache-group-invalidation"), Some(groups), "for caches behind us");
+        for ((host, path), hit) in pages.into_iter().zip(hits) {
+            assert_eq!(x_cache(&get(host, path).await) == "HIT", hit, "{groups}: {host}{path}");
+        }
+        fill(&mut stored, hits.iter().filter(|hit| !**hit).count()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_304_about_another_representation_validates_nothing() {
+    let origin = FakeOrigin::start().await.unwrap();
+    origin.fallback(|request| match request.header("if-none-match") {
+        Some("\"v1\"") => Reply::new(304).header("ETag", "\"v2\"").header("Cache-Control", "max-age=60"),
+        Some(other) => panic!("nobody knows {other}"),
+        None if request.header("if-modified-since").is_some() => panic!("no condition is left"),
+        None => {
+            Reply::ok("x").header("ETag", "\"v1\"").header("Cache-Control", "max-age=60").header("Age", "90")
+        }
+    });
+    let edge = Edge::start(&origin, &[]).await;
+    edge.get("/").await;
+    edge.stored(1).await;
+    let second = edge.get("/").await;
+    assert_eq!((second.status, second.text().as_str(), origin.count("/")), (200, "x", 3));
+    assert!(second.header("cache-status").unwrap().contains("fwd=stale; ttl=-30; stored"), "{second:?}");
+}
