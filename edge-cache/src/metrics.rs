@@ -195,6 +195,12 @@ impl Metrics {
         for status in ["2xx", "3xx", "4xx", "5xx"] {
             let _ = origin_responses.get_or_create(&Status { status });
         }
+        let exploded = Family::<Header, Counter>::default();
+        let _ = exploded.get_or_create(&Header { header: "other".into() });
+        let config_reloads = Family::<Outcome, Counter>::default();
+        for outcome in ["applied", "refused"] {
+            let _ = config_reloads.get_or_create(&Outcome { outcome });
+        }
         Self {
             requests,
             request_seconds,
@@ -210,13 +216,13 @@ impl Metrics {
             origin_seconds: Latency::default(),
             not_stored,
             stored: Counter::default(),
-            exploded: Family::default(),
-            refused: Family::default(),
+            exploded,
+            refused: reasons(["host", "target", "method"]),
             purges: PurgeMetrics::register(registry),
             invalidated: Counter::default(),
             fills: Gauge::default(),
             tunnels: Gauge::default(),
-            config_reloads: Family::default(),
+            config_reloads,
         }
     }
 

@@ -17,7 +17,6 @@ use super::tunnel;
 use crate::cache::Cache;
 use crate::error;
 use crate::fetch::{FetchError, OriginTime};
-use crate::fetch::FetchError;
 use crate::invalidate::{Command, Mode, Scope, carry_out, groups};
 use crate::live::Live;
 use crate::policy::targeted;

@@ -3,7 +3,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-use super::Command;
+use super::{Command, Mode};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
@@ -27,6 +27,12 @@ pub struct PurgeMetrics {
 impl PurgeMetrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
+        for kind in ["url", "tags", "pattern", "expression", "everything"] {
+            for mode in [Mode::Hard, Mode::Soft].map(Mode::as_str) {
+                let _ = metrics.commands.get_or_create(&Labels { kind, mode });
+                let _ = metrics.objects.get_or_create(&Labels { kind, mode });
+            }
+        }
         for reason in ["not-allowed", "malformed"] {
             let _ = metrics.refused.get_or_create(&Reason { reason });
         }
