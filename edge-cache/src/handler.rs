@@ -13,27 +13,22 @@ use std::time::{Instant, SystemTime};
 use common::http::forwarded::Scheme;
 use common::http::strict::Violation;
 use common::listener::Peer;
-use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::cache::Cache;
 use crate::error;
-use crate::fetch::lead::Led;
+use crate::fetch::miss::{Miss, unanswered};
 use crate::fetch::origin::RequestBody;
-use crate::fetch::pass::{is_server_error, pass};
-use crate::fetch::{FetchError, OriginTime, Outcome, Seat, lead};
+use crate::fetch::pass::pass;
+use crate::fetch::{OriginTime, lead};
 use crate::interim::Channel;
 use crate::invalidate::{self, Command, command};
+use crate::lookup::{Plan, plan};
 use crate::policy::cache_control::CacheControl;
-use crate::policy::part::{self, Asked};
-use crate::policy::reuse::{self, Failure, Reuse, Why};
-use crate::policy::storable::NotStored;
 use crate::request::{Admission, Normalised, Refusal, admit, normalise};
-use crate::respond::cache_status::StaleReason;
-use crate::respond::{Answer, Body, CacheStatus, Forward, Record, Verdict, from_parts, from_store};
-use crate::store::{Lookup, Stored};
+use crate::respond::{Answer, Body, CacheStatus, Forward, Record, Verdict, from_store};
 
 /// How often a request joins a fetch that comes to nothing before it fetches for itself.
 const MAX_FOLLOWED: usize = 3;
@@ -112,109 +107,36 @@ async fn answer(
             return (error::redirected(status, location), by_rule(Verdict::Redirect, &request));
         }
     }
+    cached(cache, request, hints).await
+}
+
+/// Answers from the store, or with what is fetched.
+async fn cached(cache: &Arc<Cache>, mut request: Normalised, hints: Option<&Arc<Channel>>) -> Answer {
     let wishes = CacheControl::of(&request.head.headers);
     let mut open = None;
     for _ in 0..MAX_FOLLOWED {
         let now = SystemTime::now();
         let found = cache.store.lookup(&request.key, &request.head.headers);
-        let (forward, stored) = match &found {
-            Lookup::UriMiss => (Forward::UriMiss, None),
-            Lookup::Parts(parts) => {
-                let limits = request.live.config.stale;
-                match Asked::of(&request.head)
-                    .and_then(|asked| from_parts(parts, asked, &wishes, limits, now))
-                {
-                    Some(answer) => return answer,
-                    None => (Forward::Partial, None),
+        let (forward, stored) = match plan(&found, &request, &wishes, now) {
+            Plan::Serve(stored, verdict) => {
+                if verdict != Verdict::Hit {
+                    lead::refresh(cache, &request, &found, &stored);
                 }
+                return from_store(&request.head, &stored, verdict, now);
             }
-            Lookup::VaryMiss(_) | Lookup::Unacceptable(_) => (Forward::VaryMiss, None),
-            Lookup::Found(stored) => {
-                match reuse::reuse(stored.terms(request.live.config.stale), &wishes, now) {
-                    Reuse::Fresh => return from_store(&request.head, stored, Verdict::Hit, now),
-                    stale @ (Reuse::StaleWhileRevalidate | Reuse::Grace) => {
-                        lead::refresh(cache, &request, &found, stored);
-                        let reason = match stale {
-                            Reuse::Grace => StaleReason::Grace,
-                            _ => StaleReason::WhileRevalidate,
-                        };
-                        return from_store(&request.head, stored, Verdict::Stale(reason), now);
-                    }
-                    Reuse::Revalidate(Why::Request) => (Forward::Request, Some(stored)),
-                    Reuse::Revalidate(Why::Stale | Why::NoCache) => (Forward::Stale, Some(stored)),
-                }
-            }
+            Plan::Part(answer) => return *answer,
+            Plan::Fetch(forward, stored) => (forward, stored),
         };
         if wishes.only_if_cached {
             return (error::only_if_cached(), CacheStatus::error("only-if-cached", None));
         }
-        let verdict = Verdict::Miss(forward);
         open = open.or_else(|| hints.map(|hints| hints.open(&mut request.head.extensions)));
-        // Whoever finds nobody at it still leads, so that a response that has become cacheable is stored.
-        let selection = found.selection(&request.head.headers);
-        let mut uncacheable = cache.store.is_uncacheable(&request.key, &selection)
-            || forward == Forward::VaryMiss && cache.store.is_exploded(&request.key);
-        if request.is_ranged() && cache.store.range_passes(&request.key, &selection) {
-            let answer = alone(cache, &request, stored, &wishes, forward).await;
-            return because(NotStored::RangeLimit, answer);
-        }
-        // A range is asked for as it is where the whole cannot be stored, or would have to come before it and is not
-        // coming anyway.
-        let comes_late = |asked: Asked| asked.is_at_the_end() && !cache.flights.has(&request.key, &selection);
-        let by_range = stored.is_none()
-            && Asked::of(&request.head).is_some_and(|asked| uncacheable || comes_late(asked));
-        let selection = if by_range { part::selection(&request.head.headers) } else { selection };
-        uncacheable |= by_range && cache.store.is_uncacheable(&request.key, &selection);
-        let unacceptable = matches!(found, Lookup::Unacceptable(_));
-        if wishes.no_store || unacceptable || uncacheable && !by_range && wants_less(&request) {
-            return alone(cache, &request, stored, &wishes, forward).await;
-        }
-        let outcome = match cache.flights.join(&request.key, selection, &cache.epochs) {
-            Seat::Leader(seat) => match lead::lead(cache, seat, &request, stored.cloned(), by_range).await {
-                // The whole was asked for, to be stored, in a coding that suits the store; what is not stored is asked
-                // for as the client wants it.
-                Ok(Led::NotStored(head, body, why))
-                    if head.status == StatusCode::OK && request.is_ranged() && !by_range
-                        || why == NotStored::Coding =>
-                {
-                    // Not read to its end: its connection is closed.
-                    drop(body);
-                    return because(why, alone(cache, &request, stored, &wishes, forward).await);
-                }
-                Ok(led) => return led.into_answer(&request.head, verdict),
-                Err(error) => return failed(&request, stored, &wishes, &error, forward),
-            },
-            Seat::Follower(_) if uncacheable => {
-                return alone(cache, &request, stored, &wishes, forward).await;
-            }
-            Seat::Follower(follow) => follow.outcome().await,
-        };
-        match outcome {
-            // The leader had the right to a stale response; without it, the origin's own error is due.
-            Some(Outcome::Failed(FetchError::ServerError(_))) => {
-                return alone(cache, &request, stored, &wishes, forward).await;
-            }
-            Some(Outcome::Failed(error)) => return failed(&request, stored, &wishes, &error, forward),
-            // Invalidated meanwhile: what is fetched from here on is not.
-            Some(outcome) if outcome.is_outdated(&cache.epochs) => {}
-            Some(outcome)
-                if request.is_ranged() && outcome.is_longer_than(request.live.config.range_fetch_limit) =>
-            {
-                let answer = alone(cache, &request, stored, &wishes, forward).await;
-                return because(NotStored::RangeLimit, answer);
-            }
-            Some(outcome) => {
-                if let Some(answer) = outcome.into_answer(&request.head, verdict, &cache.epochs) {
-                    cache.metrics.collapsed.inc();
-                    return answer;
-                }
-                return alone(cache, &request, stored, &wishes, forward).await;
-            }
-            // The leader went without a word: look again.
-            None => {}
+        let miss = Miss { cache, request: &request, wishes: &wishes, stored: stored.as_ref(), forward };
+        if let Some(answer) = miss.fetch(&found).await {
+            return answer;
         }
     }
-    alone(cache, &request, None, &wishes, Forward::UriMiss).await
+    Miss { cache, request: &request, wishes: &wishes, stored: None, forward: Forward::UriMiss }.alone().await
 }
 
 fn by_rule(verdict: Verdict, request: &Normalised) -> CacheStatus {
@@ -241,67 +163,4 @@ async fn purge(cache: &Arc<Cache>, request: &Normalised) -> Answer {
         error::purge_refused(client, allowed, as_json)
     };
     (response, CacheStatus::new(Verdict::Purge))
-}
-
-/// Adds why what was passed on was not fetched to be stored.
-fn because(why: NotStored, (response, mut status): Answer) -> Answer {
-    status.stored.get_or_insert(Err(why));
-    (response, status)
-}
-
-/// The client wants less than the whole response, which is what would be fetched to be stored.
-fn wants_less(request: &Normalised) -> bool {
-    let has_condition =
-        || [IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| request.head.headers.contains_key(name));
-    request.head.method == Method::HEAD || request.is_ranged() || has_condition()
-}
-
-/// Fetches for this request only, as the client made it.
-async fn alone(
-    cache: &Arc<Cache>,
-    request: &Normalised,
-    stored: Option<&Arc<Stored>>,
-    wishes: &CacheControl,
-    forward: Forward,
-) -> Answer {
-    let verdict = Verdict::Miss(forward);
-    match pass(cache, request, RequestBody::empty(), verdict).await {
-        Ok((response, _)) if is_server_error(response.status()) && stored.is_some() => {
-            let error = FetchError::ServerError(response.status());
-            let (fallback, status) = failed(request, stored, wishes, &error, forward);
-            if status.verdict == Verdict::Error {
-                (response, CacheStatus::new(verdict))
-            } else {
-                (fallback, status)
-            }
-        }
-        Ok(answer) => answer,
-        Err(error) => failed(request, stored, wishes, &error, forward),
-    }
-}
-
-/// The origin failed: a stale response if one may be served, otherwise the error.
-fn failed(
-    request: &Normalised,
-    stored: Option<&Arc<Stored>>,
-    wishes: &CacheControl,
-    error: &FetchError,
-    forward: Forward,
-) -> Answer {
-    let now = SystemTime::now();
-    let failure = match error {
-        FetchError::ServerError(_) => Failure::ServerError,
-        _ => Failure::Disconnected,
-    };
-    if let Some(stored) = stored
-        && reuse::stale_after(stored.terms(request.live.config.stale), wishes, failure, now)
-    {
-        return from_store(&request.head, stored, Verdict::Stale(StaleReason::OriginFailed), now);
-    }
-    unanswered(error, forward)
-}
-
-/// No response from the origin, which was asked for this reason.
-fn unanswered(error: &FetchError, forward: Forward) -> Answer {
-    (error::failed(error), CacheStatus::error(error::reason(error), Some(forward)))
 }

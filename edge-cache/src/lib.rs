@@ -14,6 +14,7 @@ pub mod interim;
 pub mod invalidate;
 pub mod key;
 pub mod live;
+pub mod lookup;
 pub mod metrics;
 pub mod policy;
 pub mod reload;

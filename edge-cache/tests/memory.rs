@@ -53,13 +53,13 @@ fn the_limit_is_kept_while_a_million_objects_come_and_go() {
 }
 
 /// Runs `work` in a process of its own, since the memory of this one holds what other tests left.
-fn alone(test: &str, work: fn()) {
+fn alone(name: &str, work: fn()) {
     const CHILD: &str = "MEMORY_TEST_CHILD";
     if std::env::var_os(CHILD).is_some() {
         return work();
     }
     let mut child = Command::new(std::env::current_exe().unwrap());
-    let output = child.args(["--exact", test, "--nocapture"]).env(CHILD, "1").output().unwrap();
+    let output = child.args(["--exact", name, "--nocapture"]).env(CHILD, "1").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     for line in text.lines().filter(|line| line.starts_with("note: ")) {
         println!("{line}");
@@ -70,11 +70,11 @@ fn alone(test: &str, work: fn()) {
 /// Stores objects as the fetch does, and gives the bytes of their headers, as they were on the wire, and bodies.
 fn fill(store: &Store, count: u64) -> u64 {
     let now = SystemTime::now();
-    let mut held = 0;
+    let mut bytes = 0;
     for number in 0..count {
         let headers = headers(number);
         let wire: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        held += (wire + BODY) as u64;
+        bytes += (wire + BODY) as u64;
         let directives = CacheControl::of(&headers);
         let freshness = Freshness::of(StatusCode::OK, &headers, &directives, now, now);
         let head = Head::new(StatusCode::OK, headers, &directives, freshness, &HeaderMap::new(), true);
@@ -88,7 +88,7 @@ fn fill(store: &Store, count: u64) -> u64 {
         store.insert(&key, &stored, 32);
     }
     store.settle();
-    held
+    bytes
 }
 
 /// What Drupal sends with an anonymous page.
