@@ -2,7 +2,7 @@
 
 use common::http::entity_tag::{lists, opaque};
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderValue,
     IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
 
@@ -16,9 +16,9 @@ pub fn not_modified(request: &HeaderMap, stored: Fields<'_>) -> bool {
         let ours = stored.get(&ETAG).map(opaque);
         return lists(request, &IF_NONE_MATCH, |tag| Some(opaque(tag)) == ours);
     }
-    let (Some(since), Some(modified)) = (request.get(IF_MODIFIED_SINCE), stored.get(&LAST_MODIFIED)) else {
-        return false;
-    };
+    // A response without Last-Modified is as new as its Date (RFC 9111, section 4.3.2).
+    let modified = || stored.get(&LAST_MODIFIED).or_else(|| stored.get(&DATE));
+    let Some((since, modified)) = request.get(IF_MODIFIED_SINCE).zip(modified()) else { return false };
     if since.as_bytes() == modified {
         return true;
     }
@@ -60,7 +60,8 @@ mod tests {
         let older = "Sun, 06 Nov 1994 08:49:36 GMT";
         let both = stored(&[(ETAG, "\"a,b\""), (LAST_MODIFIED, old)]);
         let weak = stored(&[(ETAG, "W/\"a\"")]);
-        let cases: [Case<'_>; 11] = [
+        let dated = stored(&[(DATE, old)]);
+        let cases: [Case<'_>; 14] = [
             (&both, &[], false),
             (&both, &[(IF_NONE_MATCH, "\"a,b\"")], true),
             (&both, &[(IF_NONE_MATCH, "\"x\", W/\"a,b\"")], true),
@@ -72,6 +73,9 @@ mod tests {
             (&both, &[(IF_MODIFIED_SINCE, "yesterday")], false),
             (&weak, &[(IF_NONE_MATCH, "\"a\"")], true),
             (&weak, &[(IF_MODIFIED_SINCE, old)], false),
+            (&dated, &[(IF_MODIFIED_SINCE, old)], true),
+            (&dated, &[(IF_MODIFIED_SINCE, older)], false),
+            (&dated, &[(IF_NONE_MATCH, "\"a\""), (IF_MODIFIED_SINCE, old)], false),
         ];
         for (head, fields, expected) in cases {
             let request = fields.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();

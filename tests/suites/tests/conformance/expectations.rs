@@ -7,12 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::edition::{Count, Edition, Kind, Outcomes};
 
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Expectations {
     required: Expected,
     optimal: Expected,
-    /// The tests of the other two kinds that fail, each with its reason.
+    /// The tests of these two kinds that fail, each with its reason.
     pub(crate) failures: BTreeMap<String, String>,
     /// The answers to what a test only asks.
     pub(crate) check: BTreeMap<String, bool>,
@@ -25,17 +24,45 @@ struct Expected {
     of: usize,
 }
 
+/// As they are written.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    required: Expected,
+    optimal: Expected,
+    #[serde(default)]
+    failure: Vec<Failure>,
+    check: BTreeMap<String, bool>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Failure {
+    reason: String,
+    tests: Vec<String>,
+}
+
 impl Expectations {
     pub(crate) fn read(edition: &Edition) -> Self {
         Self::read_file(&edition.expectations())
     }
 
     pub(crate) fn read_file(path: &Path) -> Self {
-        toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+        let file: File = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let File { required, optimal, failure, check } = file;
+        let with_reason =
+            |Failure { reason, tests }| tests.into_iter().map(move |test| (test, String::clone(&reason)));
+        Self { required, optimal, failures: failure.into_iter().flat_map(with_reason).collect(), check }
     }
 
-    pub(crate) fn write(&self, edition: &Edition) {
-        let text = toml::to_string(self).unwrap();
+    pub(crate) fn write(self, edition: &Edition) {
+        let Self { required, optimal, failures, check } = self;
+        let mut by_reason = BTreeMap::<String, Vec<String>>::new();
+        for (test, reason) in failures {
+            by_reason.entry(reason).or_default().push(test);
+        }
+        let failure = by_reason.into_iter().map(|(reason, tests)| Failure { reason, tests }).collect();
+        let text = toml::to_string_pretty(&File { required, optimal, failure, check }).unwrap();
         std::fs::write(edition.expectations(), text).unwrap();
     }
 
