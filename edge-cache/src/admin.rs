@@ -1,12 +1,15 @@
-//! The cache's own admin pages: `GET /status` and `POST /purge`.
+//! The cache's own admin pages: `GET /status`, `GET /explain` and `POST /purge`.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use common::admin::{Page, PageFuture, Pages, json};
+use common::admin::{Page, PageFuture, Pages, json, text};
+use http::header::ACCEPT;
 use http::{Method, Request, StatusCode};
 
 use crate::cache::Cache;
+use crate::explain::{self, Explanation};
 use crate::invalidate::{self, Command};
 
 #[derive(Debug)]
@@ -29,6 +32,10 @@ impl Pages for CachePages {
         &[
             ("/status", "what the cache holds and does, as JSON"),
             (
+                "/explain",
+                "?url=https://host/path[&method=…][&header=Name:+value…]: what would happen, and why",
+            ),
+            (
                 "/purge",
                 "POST {\"url\": …}, {\"tags\": […]}, {\"host\", \"path\", \"header\", \"expression\"} or {\"everything\": true}",
             ),
@@ -39,6 +46,7 @@ impl Pages for CachePages {
         Box::pin(async move {
             match (request.method(), request.uri().path()) {
                 (&Method::GET, "/status") => Some(json(StatusCode::OK, self.status())),
+                (&Method::GET, "/explain") => Some(self.explain(request)),
                 (&Method::POST, "/purge") => Some(self.purge(request.body()).await),
                 _ => None,
             }
@@ -58,6 +66,24 @@ impl CachePages {
             "origin_endpoints": origin.endpoints(),
         });
         format!("{status}\n")
+    }
+
+    /// Sentences for who prefers text, otherwise JSON.
+    fn explain(&self, request: &Request<Bytes>) -> Page {
+        let accept = request.headers().get(ACCEPT).map(|accept| accept.as_bytes().to_ascii_lowercase());
+        let wants_text = accept.is_some_and(|accept| accept.starts_with(b"text/"));
+        match explain::explain(&self.0, request.uri().query().unwrap_or_default(), SystemTime::now()) {
+            Ok(Explanation { words, .. }) if wants_text => text(StatusCode::OK, words.join("\n") + "\n"),
+            Ok(Explanation { words, mut json }) => {
+                json["words"] = words.into();
+                common::admin::json(StatusCode::OK, format!("{json:#}\n"))
+            }
+            Err(error) if wants_text => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+            Err(error) => {
+                let error = serde_json::json!({ "error": error.to_string() });
+                json(StatusCode::BAD_REQUEST, format!("{error}\n"))
+            }
+        }
     }
 
     async fn purge(&self, body: &[u8]) -> Page {

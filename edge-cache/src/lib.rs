@@ -7,6 +7,7 @@ pub mod cache;
 pub mod coding;
 pub mod config;
 pub mod error;
+pub mod explain;
 pub mod fetch;
 pub mod handler;
 pub mod http_options;

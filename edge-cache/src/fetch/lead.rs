@@ -498,7 +498,7 @@ impl Fetch {
             return;
         }
         self.forget_stored();
-        self.cache.store.note_cacheable(self.lead.key(), self.lead.selection(), false);
+        self.cache.store.note_cacheable(self.lead.key(), self.lead.selection(), Err(why));
     }
 
     async fn fill(self, head: Head, tags: Tags, own: HeaderMap, body: OriginBody, leader: Leader) {
@@ -528,7 +528,7 @@ impl Fetch {
             Err(why) => {
                 self.cache.metrics.not_stored(why.as_str());
                 if why == NotStored::TooLarge {
-                    self.cache.store.note_cacheable(self.lead.key(), self.lead.selection(), false);
+                    self.cache.store.note_cacheable(self.lead.key(), self.lead.selection(), Err(why));
                 }
             }
         }
@@ -555,7 +555,7 @@ impl Fetch {
             self.cache.metrics.not_stored(NotStored::Invalidated.as_str());
             return;
         }
-        self.cache.store.note_cacheable(self.lead.key(), self.lead.selection(), true);
+        self.cache.store.note_cacheable(self.lead.key(), self.lead.selection(), Ok(()));
         self.cache.metrics.stored.inc();
     }
 }

@@ -10,6 +10,7 @@ use moka::sync::Cache;
 use super::{Cause, Stored, Turnover};
 use crate::invalidate::Mode;
 use crate::key::CacheKey;
+use crate::policy::storable::NotStored;
 use crate::policy::vary::{Selector, SelectorRef};
 
 /// The bounded store. Every operation is synchronous and short.
@@ -18,7 +19,7 @@ pub struct Store {
     resources: Cache<CacheKey, Resource, RandomState>,
     /// Hit-for-miss: URLs whose last response could not be stored, so that requests for them do not
     /// wait for each other (varnish-cache#1799).
-    uncacheable: Cache<Box<[u8]>, (), RandomState>,
+    uncacheable: Cache<Box<[u8]>, NotStored, RandomState>,
     /// Bytes that the variants of one URL may take together.
     resource_limit: usize,
     turnover: Arc<Turnover>,
@@ -244,13 +245,17 @@ impl Store {
     }
 
     /// Notes whether the last answer to requests with this selection could be stored.
-    pub fn note_cacheable(&self, key: &CacheKey, selection: &Selector, cacheable: bool) {
+    pub fn note_cacheable(&self, key: &CacheKey, selection: &Selector, verdict: Result<(), NotStored>) {
         let name = uncacheable_name(key, selection.as_bytes());
-        if cacheable {
-            self.uncacheable.invalidate(&name);
-        } else {
-            self.uncacheable.insert(name, ());
+        match verdict {
+            Ok(()) => self.uncacheable.invalidate(&name),
+            Err(why) => self.uncacheable.insert(name, why),
         }
+    }
+
+    /// Why the last answer to requests with this selection could not be stored.
+    pub fn uncacheable_since(&self, key: &CacheKey, selection: &Selector) -> Option<NotStored> {
+        self.uncacheable.get(&uncacheable_name(key, selection.as_bytes()))
     }
 
     pub fn is_uncacheable(&self, key: &CacheKey, selection: &Selector) -> bool {
@@ -259,7 +264,7 @@ impl Store {
 
     /// Notes that ranges of what is under this key are passed on: it is too long to be fetched whole for one.
     pub fn note_range_passes(&self, key: &CacheKey, selection: &Selector) {
-        self.uncacheable.insert(range_name(key, selection.as_bytes()), ());
+        self.uncacheable.insert(range_name(key, selection.as_bytes()), NotStored::RangeLimit);
     }
 
     pub fn range_passes(&self, key: &CacheKey, selection: &Selector) -> bool {
@@ -271,7 +276,7 @@ impl Store {
         let name = uncacheable_name(key, EXPLODED);
         let is_news = !self.uncacheable.contains_key(&name);
         if is_news {
-            self.uncacheable.insert(name, ());
+            self.uncacheable.insert(name, NotStored::VariantBudget);
         }
         is_news
     }

@@ -4,6 +4,7 @@
 mod banning;
 mod caching;
 mod coding;
+mod explaining;
 mod fetching;
 mod hostile;
 mod interim;

@@ -218,19 +218,22 @@ impl Scanner {
         Ok(())
     }
 
-    /// Not a list of codings of which chunked is the last: nobody would decode the others.
+    /// Not a list of codings of which chunked is the last: nobody would decode the others. In a response, one name that
+    /// no registry knows says nothing but that the body ends with the connection (RFC 9112, section 6.3, number 4).
     fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Violation> {
         self.codings += 1;
-        if self.codings > 1 || !trim(value).eq_ignore_ascii_case(b"chunked") {
+        let coding = trim(value);
+        self.framing.is_chunked = coding.eq_ignore_ascii_case(b"chunked");
+        let is_sound = self.framing.is_chunked || self.kind == Kind::Response && is_unknown_coding(coding);
+        if self.codings > 1 || !is_sound {
             return Err(Violation::TransferEncoding);
         }
-        self.framing.is_chunked = true;
         Ok(())
     }
 
     fn finish(&mut self) -> Result<Framing, Violation> {
         let mut framing = self.framing;
-        if framing.is_chunked {
+        if self.codings > 0 {
             // RFC 9112, section 6.1: HTTP/1.0 has no transfer codings.
             if !framing.is_http_11 {
                 return Err(Violation::TransferEncoding);
@@ -242,6 +245,15 @@ impl Scanner {
         framing.wants_upgrade = framing.is_http_11 && self.has_upgrade && self.connection_upgrade;
         Ok(framing)
     }
+}
+
+/// A token that looks like none of the transfer codings there are (RFC 9112, section 7).
+fn is_unknown_coding(coding: &[u8]) -> bool {
+    const KNOWN: [&[u8]; 5] = [b"chunked", b"gzip", b"compress", b"deflate", b"identity"];
+    let holds = |known: &&[u8]| coding.windows(known.len()).any(|part| part.eq_ignore_ascii_case(known));
+    !coding.is_empty()
+        && coding.iter().all(u8::is_ascii_alphanumeric)
+        && !KNOWN.iter().any(holds)
 }
 
 fn split_at_byte(bytes: &[u8], at: Option<usize>) -> Option<(&[u8], &[u8])> {

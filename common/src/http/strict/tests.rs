@@ -192,6 +192,11 @@ fn responses() {
         ("HTTP/1.1 200 OK\r\nContent-Length: -1", ContentLength),
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked", LengthAndCoding),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked", TransferEncoding),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip", TransferEncoding),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked", TransferEncoding),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: identity", TransferEncoding),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: 1234\r\nTransfer-Encoding: chunked", TransferEncoding),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: 1234\r\nContent-Length: 5", LengthAndCoding),
         ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked", TransferEncoding),
         ("HTTP/1.1 200 OK\r\nX: a\nSet-Cookie: b", LineEnd),
         ("HTTP/1.1 200 OK\r\nX: a\rSet-Cookie: b", LineEnd),
@@ -221,6 +226,7 @@ fn responses() {
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5", Framing { length: Some(5), ..plain }),
         ("HTTP/1.1 200 OK\r\nContent-Length: 5 , 5", Framing { length: Some(5), ..plain }),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", Framing { is_chunked: true, ..plain }),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: 1234", plain),
     ];
     for (head, framing) in cases {
         assert_eq!(response(head), Ok(framing), "{head:?}");
