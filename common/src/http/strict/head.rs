@@ -251,9 +251,7 @@ impl Scanner {
 fn is_unknown_coding(coding: &[u8]) -> bool {
     const KNOWN: [&[u8]; 5] = [b"chunked", b"gzip", b"compress", b"deflate", b"identity"];
     let holds = |known: &&[u8]| coding.windows(known.len()).any(|part| part.eq_ignore_ascii_case(known));
-    !coding.is_empty()
-        && coding.iter().all(u8::is_ascii_alphanumeric)
-        && !KNOWN.iter().any(holds)
+    !coding.is_empty() && coding.iter().all(u8::is_ascii_alphanumeric) && !KNOWN.iter().any(holds)
 }
 
 fn split_at_byte(bytes: &[u8], at: Option<usize>) -> Option<(&[u8], &[u8])> {
