@@ -68,6 +68,7 @@ pub struct Metrics {
     pub origin_seconds: Latency,
     not_stored: Family<Reason, Counter>,
     pub stored: Counter,
+    pub compressed: Counter,
     exploded: Family<Header, Counter>,
     refused: Family<Reason, Counter>,
     pub purges: PurgeMetrics,
@@ -137,6 +138,7 @@ impl Metrics {
             metrics.not_stored.clone(),
         );
         registry.register("stored", "Responses stored", metrics.stored.clone());
+        registry.register("compressed", "Of them those compressed here", metrics.compressed.clone());
         registry.register(
             "variant_budget_exceeded",
             "Responses not stored since their URL has too many variants, by the field that makes most of them",
@@ -216,6 +218,7 @@ impl Metrics {
             origin_seconds: Latency::default(),
             not_stored,
             stored: Counter::default(),
+            compressed: Counter::default(),
             exploded,
             refused: reasons(["host", "target", "method"]),
             purges: PurgeMetrics::register(registry),

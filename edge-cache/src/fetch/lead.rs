@@ -28,6 +28,7 @@ use crate::coding::{Compression, prepare, prepare::is_needed};
 use crate::invalidate::{Epoch, Mode, Tags};
 use crate::live::Live;
 use crate::policy::cache_control::CacheControl;
+use crate::policy::coding::Coding;
 use crate::policy::freshness::Freshness;
 use crate::policy::part::Part;
 use crate::policy::reuse::{self, Failure, Reuse};
@@ -408,7 +409,8 @@ impl Fetch {
             some => self.cache.tags.tags(&some),
         };
         tags::strip(&mut headers);
-        let head = self.head(status, headers, &directives, freshness);
+        let mut head = self.head(status, headers, &directives, freshness);
+        head.limits = OwnLimits { grace: wanted.grace, keep: wanted.keep };
         let freshened = Arc::new(stored.freshened(&head, tags));
         match stays {
             Ok(()) => {
@@ -516,14 +518,18 @@ impl Fetch {
         match filled {
             Ok(chunks) => {
                 let key = filling.key.clone();
-                let Some((head, content)) = self.prepare(filling.head.clone(), chunks).await else { return };
+                // What came compressed is measured; what came plain is served as it is until it is compressed.
+                let Some((head, content)) =
+                    self.prepare(filling.head.clone(), chunks, Compression::Off).await
+                else {
+                    return;
+                };
                 let stored = Arc::new(Stored::new(key, &head, filling.tags.clone(), &content));
-                // Those who read a body that was compressed meanwhile go on in what came.
-                if !content.coded_here {
-                    filling.fill.stored(&stored.body(&stored.share()));
-                }
                 drop(content);
-                self.store(&stored);
+                filling.fill.stored(&stored.body(&stored.share()));
+                if self.store(&stored) {
+                    self.compress(head, &stored).await;
+                }
             }
             Err(why) => {
                 self.cache.metrics.not_stored(why.as_str());
@@ -535,8 +541,12 @@ impl Fetch {
     }
 
     /// The body as it is to be stored; `None` if the service is ending.
-    async fn prepare(&self, mut head: Head, chunks: Vec<Bytes>) -> Option<(Head, Content)> {
-        let compression = self.live.config.compress;
+    async fn prepare(
+        &self,
+        mut head: Head,
+        chunks: Vec<Bytes>,
+        compression: Compression,
+    ) -> Option<(Head, Content)> {
         let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         if !is_needed(&head, length, compression) {
             let content = prepare(&mut head, chunks, compression);
@@ -549,14 +559,33 @@ impl Fetch {
         tokio::task::spawn_blocking(work).await.ok()
     }
 
-    /// Stores, unless what the response is made of was invalidated after it was asked for.
-    fn store(&self, stored: &Arc<Stored>) {
-        if !self.cache.view().put(&self.lead, self.began, stored, self.live.config.max_variants) {
-            self.cache.metrics.not_stored(NotStored::Invalidated.as_str());
+    /// Puts a compressed copy in the place of a response that is stored plain, where that is worth it.
+    async fn compress(&self, head: Head, stored: &Arc<Stored>) {
+        let compression = self.live.config.compress;
+        if head.coding != Coding::Identity || !is_needed(&head, stored.length(), compression) {
             return;
         }
-        self.cache.store.note_cacheable(self.lead.key(), self.lead.selection(), Ok(()));
-        self.cache.metrics.stored.inc();
+        let chunks = stored.body(&stored.share()).pieces().cloned().collect();
+        let Some((head, content)) = self.prepare(head, chunks, compression).await else { return };
+        if !content.coded_here {
+            return;
+        }
+        let coded = Arc::new(Stored::new(stored.key.clone(), &head, stored.tags.clone(), &content));
+        if self.cache.view().recode(&self.lead, self.began, stored, &coded) {
+            self.cache.metrics.compressed.inc();
+        }
+    }
+
+    /// Stores, unless what the response is made of was invalidated after it was asked for.
+    fn store(&self, stored: &Arc<Stored>) -> bool {
+        let is_current = self.cache.view().put(&self.lead, self.began, stored, self.live.config.max_variants);
+        if is_current {
+            self.cache.store.note_cacheable(self.lead.key(), self.lead.selection(), Ok(()));
+            self.cache.metrics.stored.inc();
+        } else {
+            self.cache.metrics.not_stored(NotStored::Invalidated.as_str());
+        }
+        is_current
     }
 }
 

@@ -200,6 +200,18 @@ impl View<'_> {
         is_current
     }
 
+    /// Puts `new`, the same response in another coding, in the place of `old`, unless that has gone.
+    pub fn recode(&self, lead: &Lead, began: Epoch, old: &Arc<Stored>, new: &Arc<Stored>) -> bool {
+        let _storing = self.epochs.storing();
+        let is_current = !lead.is_invalidated()
+            && self.epochs.is_current(began, Subject::of(new))
+            && self.store.recode(lead.key(), old, new);
+        if is_current {
+            self.tags.add(new);
+        }
+        is_current
+    }
+
     /// What is being fetched under `key` is neither stored nor joined from now on.
     pub fn overtake(&self, key: &CacheKey) {
         self.epochs.write(|| self.flights.invalidate(key));

@@ -186,6 +186,30 @@ impl Store {
         }
     }
 
+    /// Puts `new` in the place of `old`; whether that was still there.
+    pub fn recode(&self, key: &CacheKey, old: &Arc<Stored>, new: &Arc<Stored>) -> bool {
+        let mut found = false;
+        self.resources.entry(key.clone()).and_compute_with(|entry| {
+            let Some(entry) = entry else { return Op::Nop };
+            let put = |stored: &Arc<Stored>| {
+                let is_it = Arc::ptr_eq(stored, old) && !old.is_gone();
+                found |= is_it;
+                Arc::clone(if is_it { new } else { stored })
+            };
+            let variants: Vec<Arc<Stored>> = entry.value().all().iter().map(put).collect();
+            if !found {
+                return Op::Nop;
+            }
+            self.turnover.put(variants.len());
+            Resource::of(variants).map_or(Op::Nop, Op::Put)
+        });
+        if found {
+            // Nobody finds it any more, so no invalidation is to count it.
+            old.invalidate(Mode::Hard, SystemTime::now());
+        }
+        found
+    }
+
     /// Whether one more variant, for `selector`, has a place among at most `max` of this URL that are fresh.
     pub fn admits(&self, key: &CacheKey, selector: &Selector, max: usize) -> Result<(), Exploded> {
         let Some(resource) = self.resources.get(key.as_str()) else { return Ok(()) };

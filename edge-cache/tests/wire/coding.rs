@@ -37,6 +37,27 @@ fn is_gzip_of_text(response: &Response) -> bool {
     response.header("content-encoding") == Some("gzip") && gunzip(&response.body) == text()
 }
 
+async fn compressed(edge: &Edge, count: usize) {
+    edge.metric_becomes("edge_cache_compressed_total", count as f64).await;
+}
+
+#[tokio::test]
+async fn a_page_is_a_hit_before_it_is_compressed_and_after() {
+    let origin = FakeOrigin::start().await.unwrap();
+    origin.fallback(|_| page().header("Cache-Tags", "a"));
+    let edge = Edge::start(&origin, &["--purge-from=127.0.0.0/8"]).await;
+    for path in ["/1", "/2", "/3"] {
+        edge.get(path).await;
+        let hit = edge.get_with(path, &[("Accept-Encoding", "gzip")]).await;
+        assert!(hit.text() == text() || is_gzip_of_text(&hit), "{path}");
+    }
+    compressed(&edge, 3).await;
+    edge.metric_becomes("edge_cache_variants", 3.0).await;
+    let purged = edge.request("BAN", "/", &[("Cache-Tags", "a")], b"").await;
+    assert_eq!(purged.text(), "invalidated 3\n", "the plain ones are not counted beside them");
+    assert_eq!(origin.requests().len(), 3);
+}
+
 #[tokio::test]
 async fn text_is_kept_compressed_and_sent_as_each_client_accepts_it() {
     let origin = FakeOrigin::start().await.unwrap();
@@ -46,7 +67,7 @@ async fn text_is_kept_compressed_and_sent_as_each_client_accepts_it() {
     });
     let edge = Edge::start(&origin, &[]).await;
     assert_eq!(edge.get("/").await.text(), text());
-    edge.stored(1).await;
+    compressed(&edge, 1).await;
     assert!(edge.metric("edge_cache_stored_bytes").await < 2000.0);
 
     let coded = edge.get_with("/", &[("Accept-Encoding", "gzip, deflate, br")]).await;
@@ -73,7 +94,7 @@ async fn parts_are_parts_of_the_identity_form() {
     origin.route("/", |_| page());
     let edge = Edge::start(&origin, &[]).await;
     edge.get("/").await;
-    edge.stored(1).await;
+    compressed(&edge, 1).await;
     let gz = ("Accept-Encoding", "gzip");
     let range = ("Range", "bytes=100-199");
     for headers in [vec![gz, range], vec![range], vec![gz, range, ("If-Range", "\"v1\"")]] {
@@ -178,7 +199,7 @@ async fn a_304_leaves_the_compressed_copy_as_it_is() {
     });
     let edge = Edge::start(&origin, &[]).await;
     edge.get("/").await;
-    edge.stored(1).await;
+    compressed(&edge, 1).await;
     let validated = edge.get_with("/", &[("Accept-Encoding", "gzip")]).await;
     assert!(is_gzip_of_text(&validated), "{validated:?}");
     edge.stored(2).await;

@@ -369,3 +369,31 @@ fn a_rule_that_cannot_be_used_is_an_error_with_its_line() {
     let error = check(&["--config", options.path().to_str().unwrap()]).unwrap_err();
     assert!(error.contains(":4: rule \"x\": unknown key `memory`"), "{error}");
 }
+
+#[tokio::test]
+async fn grace_and_keep_of_a_rule_hold_for_what_it_fits_and_after_a_304() {
+    let mut origin = FakeOrigin::start().await.unwrap();
+    origin.fallback(|request| match request.header("if-none-match") {
+        Some(_) => Reply::new(304).header("Cache-Control", "max-age=60").header("Age", "61"),
+        None => Reply::ok("page")
+            .header("Cache-Control", "max-age=60")
+            .header("Age", "61")
+            .header("ETag", "\"1\""),
+    });
+    let rules = file("[[rule]]\nname = \"news\"\npath = \"/news/**\"\ngrace = \"1h\"\nkeep = \"2h\"\n");
+    let edge = Edge::with_file(&origin, rules.path(), &["--keep=0s"]).await;
+    edge.get("/news/1").await;
+    edge.stored(1).await;
+    let served = edge.get("/news/1").await;
+    assert_eq!(x_cache(&served), "STALE");
+    assert!(status(&served).ends_with("detail=grace"), "{}", status(&served));
+    // The refresh behind it was a 304.
+    edge.stored(2).await;
+    assert_eq!(x_cache(&edge.get("/news/1").await), "STALE", "the rule still holds");
+    edge.get("/other").await;
+    edge.stored(4).await;
+    assert_eq!(x_cache(&edge.get("/other").await), "MISS", "and for nothing else");
+    origin.stop().await;
+    assert_eq!(edge.get("/news/1").await.status, 200);
+    assert_eq!(edge.get("/other").await.status, 503);
+}
