@@ -239,3 +239,21 @@ async fn a_304_about_another_representation_validates_nothing() {
     assert_eq!((second.status, second.text().as_str(), origin.count("/")), (200, "x", 3));
     assert!(second.header("cache-status").unwrap().contains("fwd=stale; ttl=-30; stored"), "{second:?}");
 }
+
+#[tokio::test]
+async fn a_transfer_coding_that_nobody_knows_is_none_and_ends_here() {
+    let origin = FakeOrigin::start().await.unwrap();
+    origin.fallback(|_| {
+        Reply::raw(
+            &b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: foo\r\n\r\nhello"[..],
+        )
+    });
+    let edge = Edge::start(&origin, &[]).await;
+    let miss = edge.get("/").await;
+    edge.stored(1).await;
+    let hit = edge.get("/").await;
+    for (response, x) in [(&miss, "MISS"), (&hit, "HIT")] {
+        assert_eq!((response.status, x_cache(response), response.text().as_str()), (200, x, "hello"));
+        assert!(response.all("transfer-encoding").all(|coding| coding == "chunked"));
+    }
+}
