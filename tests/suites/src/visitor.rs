@@ -57,7 +57,9 @@ impl Visitor {
             }
             let location = response.header("location").context("a redirect without Location")?;
             let site = format!("http://{}", self.address);
-            let path = location.strip_prefix(&site).unwrap_or(location).to_owned();
+            let path = location.strip_prefix(&site).unwrap_or(location);
+            // A browser keeps the fragment for itself.
+            let path = path.split('#').next().unwrap_or_default().to_owned();
             response = self.get(&path).await?;
         }
         anyhow::bail!("more than ten redirects")
