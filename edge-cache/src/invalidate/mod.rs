@@ -139,9 +139,13 @@ impl View<'_> {
         match &command.scope {
             Scope::Url(keys) => {
                 for key in keys {
-                    self.overtake(key);
-                    for stored in self.store.variants(key) {
-                        mark(&stored);
+                    // While nothing is being stored: an insertion keeps the variants that it finds.
+                    let found = self.epochs.write(|| {
+                        self.flights.invalidate(key);
+                        self.store.variants(key)
+                    });
+                    for stored in &found {
+                        mark(stored);
                     }
                 }
             }
