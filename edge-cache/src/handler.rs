@@ -90,7 +90,7 @@ async fn answer(
     body: Incoming,
 ) -> Answer {
     if command::is_command(&request.head.method) {
-        return purge(cache, &request).await;
+        return Box::pin(purge(cache, &request)).await;
     }
     // What follows a body is no place for another protocol: nobody asks for it so.
     request.upgrade.take_if(|_| !body.is_end_stream());
@@ -98,7 +98,7 @@ async fn answer(
         Admission::Lookup => {}
         Admission::Pass(reason) => {
             let _hints = hints.map(|hints| hints.open(&mut request.head.extensions));
-            return pass(cache, &request, RequestBody::of(body), Verdict::Pass(reason))
+            return Box::pin(pass(cache, &request, RequestBody::of(body), Verdict::Pass(reason)))
                 .await
                 .unwrap_or_else(|error| unanswered(&error, reason.forward()));
         }
@@ -132,11 +132,13 @@ async fn cached(cache: &Arc<Cache>, mut request: Normalised, hints: Option<&Arc<
         }
         open = open.or_else(|| hints.map(|hints| hints.open(&mut request.head.extensions)));
         let miss = Miss { cache, request: &request, wishes: &wishes, stored: stored.as_ref(), forward };
-        if let Some(answer) = miss.fetch(&found).await {
+        // Boxed: what a hit does not need is not to be moved about with it.
+        if let Some(answer) = Box::pin(miss.fetch(&found)).await {
             return answer;
         }
     }
-    Miss { cache, request: &request, wishes: &wishes, stored: None, forward: Forward::UriMiss }.alone().await
+    let miss = Miss { cache, request: &request, wishes: &wishes, stored: None, forward: Forward::UriMiss };
+    Box::pin(miss.alone()).await
 }
 
 fn by_rule(verdict: Verdict, request: &Normalised) -> CacheStatus {
