@@ -36,7 +36,7 @@ use crate::policy::storable::{NotStored, storable};
 use crate::policy::{targeted, update};
 use crate::request::Normalised;
 use crate::respond::{Answer, Body, CacheStatus, Verdict, from_fill, from_store, tags};
-use crate::rules::Orders;
+use crate::rules::{Orders, ResponseOrders};
 use crate::store::{Content, Head, Lookup, OwnLimits, Stored};
 
 /// What the leader's own client gets.
@@ -245,8 +245,7 @@ impl Fetch {
                 let own = take_withheld(&mut headers, &directives);
                 let tags = self.cache.tags.tags(&tags::of(&headers));
                 tags::strip(&mut headers);
-                let mut stored = self.head(head.status, headers, &directives, freshness);
-                stored.limits = OwnLimits { grace: wanted.grace, keep: wanted.keep };
+                let stored = self.head(head.status, headers, &directives, freshness, &wanted);
                 match self.admits(&stored) {
                     Ok(()) => return self.fill(stored, tags, own, body, leader).await,
                     Err(why) => why,
@@ -409,8 +408,7 @@ impl Fetch {
             some => self.cache.tags.tags(&some),
         };
         tags::strip(&mut headers);
-        let mut head = self.head(status, headers, &directives, freshness);
-        head.limits = OwnLimits { grace: wanted.grace, keep: wanted.keep };
+        let head = self.head(status, headers, &directives, freshness, &wanted);
         let freshened = Arc::new(stored.freshened(&head, tags));
         match stays {
             Ok(()) => {
@@ -432,9 +430,12 @@ impl Fetch {
         headers: HeaderMap,
         directives: &CacheControl,
         freshness: Freshness,
+        wanted: &ResponseOrders<'_>,
     ) -> Head {
         let negotiates = self.live.config.compress != Compression::Off;
-        Head::new(status, headers, directives, freshness, &self.request.headers, negotiates)
+        let mut head = Head::new(status, headers, directives, freshness, &self.request.headers, negotiates);
+        head.limits = OwnLimits { grace: wanted.grace, keep: wanted.keep };
+        head
     }
 
     /// Takes away the variant whose place the new response has taken.
