@@ -49,6 +49,9 @@ pub enum SetupError {
 const SETTINGS: [(&str, &str); 3] =
     [("memory_limit", "256M"), ("upload_max_filesize", "512M"), ("post_max_size", "520M")];
 
+/// The key of web-proxy's rules, beside edge-cache's `[[rule]]`.
+pub const WEB_RULE: &str = "web-rule";
+
 impl Config {
     pub fn resolve(
         options: Options,
@@ -71,8 +74,9 @@ impl Config {
         let preset_flag = format!("--preset={preset}");
         let workers = format!("--workers-per-upstream={}", options.workers_per_upstream);
         let docroot = format!("--docroot={}", site.docroot.display());
-        let mut web = web_proxy::Config::from_flags(
+        let mut web = web_proxy::Config::from_flags_and(
             options.web.flags().chain([preset_flag.as_str(), docroot.as_str()]),
+            file.map(|file| (file, WEB_RULE)),
         )?;
         web.access_log = Destination::None;
         let gateway = fpm_gateway::Config::from_flags(options.gateway.flags().chain([workers.as_str()]))?;

@@ -10,7 +10,7 @@ use common::telemetry;
 use edge_cache::reload::{Known, Reading, Reload};
 use edge_cache::rules;
 use solo::banner::Banner;
-use solo::config::edge;
+use solo::config::{WEB_RULE, edge};
 use solo::options::Options;
 use solo::{Chain, Config, SetupError};
 
@@ -38,7 +38,8 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error, 2),
     };
     if verb == Verb::Check {
-        print!("{rendered}{}", file.as_ref().map(rules::written).unwrap_or_default());
+        let written = |file| [rules::written(file), web_proxy::rules::written(file, WEB_RULE)].concat();
+        print!("{rendered}{}", file.as_ref().map(written).unwrap_or_default());
         return ExitCode::SUCCESS;
     }
     // No SIGHUP: the end of a terminal ends what runs in it.
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
 }
 
 fn load() -> Result<Loaded<Options>, ConfigError> {
-    config::load_beside("SOLO", std::env::args_os(), &["rule"])
+    config::load_beside("SOLO", std::env::args_os(), &["rule", WEB_RULE])
 }
 
 async fn serve(config: Config, reload: Reload) -> anyhow::Result<()> {

@@ -1,12 +1,15 @@
 //! Options as they are written, and the configuration that they make.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser};
 use common::config::{
-    AccessLogOptions, ByteSize, ConfigError, HumanDuration, ListenOptions, LogOptions, ShutdownOptions, Verb,
+    self, AccessLogOptions, ByteSize, ConfigError, ConfigFile, HumanDuration, ListenOptions, Loaded,
+    LogOptions, ShutdownOptions, Verb,
 };
 use common::discovery::{DiscoveryOptions, Target};
 use common::http::access_log::{Destination, Format};
@@ -16,7 +19,7 @@ use ipnet::IpNet;
 
 use crate::docroot::is_script;
 use crate::route::path::UrlPath;
-use crate::route::rules::Preset;
+use crate::rules::{Preset, Rules};
 
 /// Static files and FastCGI for a PHP site.
 #[derive(Debug, Parser)]
@@ -39,12 +42,15 @@ pub struct Options {
     /// Where the admin pages are served.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9081")]
     pub admin: Address,
-    /// What is known of the application.
+    /// What is known of the application, as rules: see check --print-rules.
     #[arg(long, value_name = "NAME", default_value = "none")]
     pub preset: Preset,
     /// Networks whose X-Forwarded-* and X-Request-Id are believed.
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub trusted_proxies: Vec<IpNet>,
+    /// With check: print the rules in force.
+    #[arg(long)]
+    pub print_rules: bool,
     #[command(flatten)]
     pub proxy: ProxyOptions,
     #[command(flatten)]
@@ -118,10 +124,10 @@ pub struct Config {
     pub fastcgi: Vec<Target>,
     pub discovery: DiscoveryOptions,
     pub admin: Address,
-    pub preset: Preset,
+    pub rules: Arc<Rules>,
     pub trusted_proxies: TrustedProxies,
     pub index: Vec<String>,
-    pub front_controller: Option<UrlPath>,
+    pub front_controller: FrontController,
     pub script_root: Option<PathBuf>,
     pub follow_symlinks: bool,
     pub server_name: Option<String>,
@@ -137,12 +143,22 @@ pub struct Config {
     pub drain_delay: Duration,
 }
 
+/// The key of the rules' tables in a file of this service alone.
+pub const RULE: &str = "rule";
+
+/// [`common::config::load`] with the file's `[[rule]]` left for [`Config::resolve`].
+pub fn load(
+    args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> Result<Loaded<Options>, ConfigError> {
+    config::load_beside("WEB_PROXY", args, &[RULE])
+}
+
 /// Below this hyper cannot read a head at all.
 const MIN_HEAD: u64 = 8 << 10;
 
 impl Config {
-    /// Checks what no single option can know.
-    pub fn resolve(options: Options) -> Result<Self, ConfigError> {
+    /// Checks what no single option can know, and reads the rules: those of `file` stand under the key with it.
+    pub fn resolve(options: Options, file: Option<(&ConfigFile, &str)>) -> Result<Self, ConfigError> {
         let Options { docroot, proxy, shutdown, access, .. } = options;
         let spool = proxy.spool.unwrap_or_else(std::env::temp_dir);
         for (key, folder) in [("docroot", &docroot), ("spool", &spool)] {
@@ -164,10 +180,10 @@ impl Config {
             fastcgi: options.fastcgi,
             discovery: options.discovery,
             admin: options.admin,
-            preset: options.preset,
+            rules: Arc::new(Rules::of(options.preset, file.map(|(file, key)| (file.source(), key)))?),
             trusted_proxies: TrustedProxies::new(options.trusted_proxies),
             index: proxy.index,
-            front_controller: proxy.front_controller.0,
+            front_controller: proxy.front_controller,
             script_root: proxy.script_root,
             follow_symlinks: proxy.follow_symlinks,
             server_name: proxy.server_name,
@@ -186,7 +202,15 @@ impl Config {
 
     /// From flags alone, for tests and for a service inside another process.
     pub fn from_flags<'a>(flags: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
-        Self::resolve(Options::try_parse_from(std::iter::once("web-proxy").chain(flags))?)
+        Self::from_flags_and(flags, None)
+    }
+
+    /// From flags, with the rules of a file.
+    pub fn from_flags_and<'a>(
+        flags: impl IntoIterator<Item = &'a str>,
+        file: Option<(&ConfigFile, &str)>,
+    ) -> Result<Self, ConfigError> {
+        Self::resolve(Options::try_parse_from(std::iter::once("web-proxy").chain(flags))?, file)
     }
 }
 
@@ -226,7 +250,7 @@ mod tests {
     fn defaults() {
         let config = Config::from_flags(["--docroot=/"]).unwrap();
         assert_eq!(config.index, ["index.php", "index.html", "index.htm"]);
-        assert_eq!(config.front_controller.unwrap().as_bytes(), b"/index.php");
+        assert_eq!(config.front_controller.0.unwrap().as_bytes(), b"/index.php");
         assert_eq!(config.max_body, 1 << 30);
     }
 
@@ -248,7 +272,7 @@ mod tests {
         }
         assert_eq!(
             Config::from_flags(["--docroot=/", "--front-controller=none"]).unwrap().front_controller,
-            None
+            FrontController(None)
         );
     }
 }

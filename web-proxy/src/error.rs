@@ -11,7 +11,7 @@ use crate::docroot::MapError;
 use crate::fastcgi::{FastCgiError, RequestBodyError};
 use crate::request::Refusal;
 use crate::respond::{Body, Kind};
-use crate::route::RouteError;
+use crate::route::{Redirect, RouteError};
 use crate::static_files::{Guard, METHODS, NOSNIFF};
 
 /// Why the service cannot start.
@@ -23,8 +23,6 @@ pub enum Error {
     Dns(#[from] common::discovery::DnsError),
     #[error("docroot = {path}: {cause}")]
     Docroot { path: String, cause: std::io::Error },
-    #[error("a rule's pattern has {0}")]
-    Rule(#[from] crate::route::rules::PatternError),
     #[error("cannot open the access log {destination}: {cause}")]
     AccessLog { destination: String, cause: std::io::Error },
     #[error("cannot wait for signals: {0}")]
@@ -74,13 +72,13 @@ pub fn answer(failure: &Failure) -> (Kind, Response<Body>) {
     (kind, response)
 }
 
-/// 301, with the query kept.
-pub fn redirect(target: &str, query: Option<&str>) -> Response<Body> {
-    let mut response = page(StatusCode::MOVED_PERMANENTLY, "This page has another address.");
-    response.headers_mut().remove(CACHE_CONTROL);
-    let location = query.map_or_else(|| target.to_owned(), |query| format!("{target}?{query}"));
+pub fn redirect(redirect: &Redirect) -> Response<Body> {
+    let mut response = page(redirect.status, "This page has another address.");
+    if redirect.status == StatusCode::MOVED_PERMANENTLY || redirect.status == StatusCode::PERMANENT_REDIRECT {
+        response.headers_mut().remove(CACHE_CONTROL);
+    }
     // The target is percent-encoded and a request's query is of visible characters, so it always fits.
-    if let Ok(location) = HeaderValue::from_str(&location) {
+    if let Ok(location) = HeaderValue::from_str(&redirect.location) {
         response.headers_mut().insert(LOCATION, location);
     }
     response
@@ -118,7 +116,8 @@ fn describe(failure: &Failure) -> (Kind, StatusCode, &'static str) {
         },
         Failure::Route(error) => match error {
             RouteError::NotFound => (Kind::Static, StatusCode::NOT_FOUND, "There is no such page."),
-            RouteError::Denied(_)
+            RouteError::Denied { status, .. } if *status != StatusCode::FORBIDDEN => denied(*status),
+            RouteError::Denied { .. }
             | RouteError::NoIndex
             | RouteError::Map(MapError::NotPermitted | MapError::Outside | MapError::Special) => forbidden(),
             RouteError::Map(MapError::Io(_) | MapError::NotCached) => {
@@ -133,6 +132,15 @@ fn describe(failure: &Failure) -> (Kind, StatusCode, &'static str) {
             let (status, detail) = of_fastcgi(error);
             (Kind::Error, status, detail)
         }
+    }
+}
+
+/// By a rule that names its status.
+fn denied(status: StatusCode) -> (Kind, StatusCode, &'static str) {
+    match status {
+        StatusCode::NOT_FOUND => (Kind::Static, status, "There is no such page."),
+        StatusCode::GONE => (Kind::Static, status, "This page is gone."),
+        _ => (Kind::Denied, status, "This address is not open to visitors."),
     }
 }
 

@@ -18,7 +18,8 @@ use crate::error::{self, Failure};
 use crate::fastcgi;
 use crate::request::{ClientBody, Received, Refusal};
 use crate::respond::{Body, Kind, Record};
-use crate::route::Route;
+use crate::route::{Route, RouteError};
+use crate::rules::Orders;
 use crate::site::Site;
 use crate::static_files;
 
@@ -41,9 +42,15 @@ pub async fn handle(
     let (kind, response) = match received {
         Ok(request) => {
             record.identify(&request);
-            answer(&site, &request, body, &mut record)
-                .await
-                .unwrap_or_else(|failure| failed(&request, &failure))
+            let routed = site.router.route(&request).await;
+            let orders = routed.orders;
+            let (kind, mut response) =
+                match answer(&site, &request, body, routed.route, &orders, &mut record).await {
+                    Ok(answered) => answered,
+                    Err(failure) => failed(&request, &failure),
+                };
+            orders.edits().for_each(|edits| edits.of_response(response.headers_mut()));
+            (kind, response)
         }
         Err(refusal) => error::answer(&refusal.into()),
     };
@@ -55,18 +62,20 @@ async fn answer(
     site: &Site,
     request: &Received,
     body: ClientBody,
+    route: Result<Route, RouteError>,
+    orders: &Orders<'_>,
     record: &mut Record,
 ) -> Result<(Kind, Response<Body>), Failure> {
-    match site.router.route(&request.path).await? {
+    match route? {
         Route::File(file) => {
-            let expires = site.router.profile.expires;
-            Ok((Kind::Static, static_files::serve(&request.method, &request.headers, file, expires)?))
+            let response = static_files::serve(&request.method, &request.headers, *file, orders.expires())?;
+            Ok((Kind::Static, response))
         }
         Route::Script(script) => {
             record.runs(&script);
-            Ok((Kind::Php, fastcgi::run(site, request, body, &script, record).await?))
+            Ok((Kind::Php, fastcgi::run(site, request, body, &script, orders, record).await?))
         }
-        Route::Redirect(target) => Ok((Kind::Static, error::redirect(&target, request.uri.query()))),
+        Route::Redirect(redirect) => Ok((Kind::Static, error::redirect(&redirect))),
     }
 }
 

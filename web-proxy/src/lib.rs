@@ -11,6 +11,7 @@ pub mod request;
 
 pub mod docroot;
 pub mod route;
+pub mod rules;
 
 pub mod fastcgi;
 pub mod static_files;

@@ -48,7 +48,6 @@ const SEND_TIMEOUT: Duration = Duration::from_mins(1);
 pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) -> Result<Service, Error> {
     let docroot = Docroot::open(&config.docroot, config.follow_symlinks)
         .map_err(|cause| Error::Docroot { path: config.docroot.display().to_string(), cause })?;
-    let profile = config.preset.profile()?;
     let mut listeners = Vec::with_capacity(config.listen.len());
     for address in &config.listen {
         listeners.push(Listener::bind(address, &config.listening).await?);
@@ -62,7 +61,7 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
         place: Place { root, server_name: config.server_name.clone() },
         router: Router {
             docroot: Arc::new(docroot),
-            profile,
+            rules: Arc::clone(&config.rules),
             index: config.index.clone(),
             front_controller: config.front_controller.clone(),
         },

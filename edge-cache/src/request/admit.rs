@@ -4,6 +4,7 @@ use http::{Method, StatusCode};
 use super::Normalised;
 use crate::respond::Forward;
 use crate::rules::Decision;
+use crate::rules::edits::fill;
 
 /// What may be done with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,9 +63,9 @@ pub fn admit(request: &mut Normalised, has_body: bool) -> Admission {
     match decision {
         Some(Decision::Deny(status)) => return Admission::Deny(*status),
         Some(Decision::Redirect(status, template)) => {
-            return match template.location(head, key, client.ip) {
-                Some(location) => Admission::Redirect(*status, location),
-                None => Admission::Deny(StatusCode::BAD_REQUEST),
+            return match HeaderValue::try_from(template.location(fill(head, key, client.ip))) {
+                Ok(location) => Admission::Redirect(*status, location),
+                Err(_) => Admission::Deny(StatusCode::BAD_REQUEST),
             };
         }
         Some(Decision::Pass | Decision::Lookup) | None => {}

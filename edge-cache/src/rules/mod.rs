@@ -19,11 +19,11 @@ use std::sync::Arc;
 
 use common::config::ConfigFile;
 use common::discovery::Target;
-use common::rules::{RuleError, Source, Subject, When, decoded_path};
-use http::{HeaderValue, StatusCode, Uri, request};
+use common::rules::{RuleError, Source, Subject, Template, When, decoded_path};
+use http::{StatusCode, Uri, request};
 
+use edits::RequestEdits;
 pub use edits::SetCookie;
-use edits::{RequestEdits, Template};
 pub use presets::Preset;
 use response::ResponseRule;
 pub use response::{Orders, ResponseOrders};
@@ -153,17 +153,6 @@ pub fn written(file: &ConfigFile) -> String {
     let rules = file.source().each("rule", |table| Ok(format!("\n[[rule]]\n{}", table.render())));
     // What cannot be read was an error before.
     rules.unwrap_or_default().concat()
-}
-
-impl Template {
-    /// For a Location: never one that leads to another host unless it is written so.
-    pub fn location(&self, head: &request::Parts, key: &CacheKey, client: IpAddr) -> Option<HeaderValue> {
-        let text = self.render(head, key, client);
-        let rest = text.trim_start_matches(['/', '\\']);
-        let is_of_a_path = text.starts_with('/') && text.len() - rest.len() > 1 && !self.begins_with("//");
-        let text = if is_of_a_path { format!("/{rest}") } else { text };
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
-    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use common::http::forwarded::Scheme;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::edits::fill;
 use super::*;
 use crate::policy::cache_control::CacheControl;
 use crate::policy::freshness::Freshness;
@@ -48,8 +49,7 @@ fn apply(rules: &Rules, request: &str) -> After {
         Some((name, Decision::Pass)) => format!("{name}: pass"),
         Some((name, Decision::Deny(status))) => format!("{name}: {}", status.as_u16()),
         Some((name, Decision::Redirect(status, template))) => {
-            let location = template.location(&head, &key, client).unwrap();
-            format!("{name}: {} {}", status.as_u16(), location.to_str().unwrap())
+            format!("{name}: {} {}", status.as_u16(), template.location(fill(&head, &key, client)))
         }
     };
     After { head, key, orders, fitted, said }

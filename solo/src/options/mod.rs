@@ -84,6 +84,7 @@ impl Service for Web {
         "docroot",
         "fastcgi",
         "preset",
+        "print-rules",
         "trusted-proxies",
         "proxy-protocol",
         "reuse-port",

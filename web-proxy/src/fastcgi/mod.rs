@@ -18,7 +18,7 @@ mod upstream;
 
 use std::time::Instant;
 
-use http::header::{CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
+use http::header::CONTENT_LENGTH;
 use http::{Method, Response, StatusCode};
 
 pub use error::FastCgiError;
@@ -33,8 +33,8 @@ use self::head::Head;
 use crate::request::{ClientBody, Received};
 use crate::respond::{Body, Record};
 use crate::route::Script;
+use crate::rules::Orders;
 use crate::site::Site;
-use crate::static_files::NOSNIFF;
 
 /// Runs `script` for `request` and gives its response once the head is there.
 pub async fn run(
@@ -42,10 +42,12 @@ pub async fn run(
     request: &Received,
     body: ClientBody,
     script: &Script,
+    orders: &Orders<'_>,
     record: &mut Record,
 ) -> Result<Response<Body>, FastCgiError> {
     let mut body = RequestBody::receive(body, &site.body_limits).await?;
-    let params = params::params(request, script, body.length(), &site.place);
+    let mut params = params::params(request, script, body.length(), &site.place);
+    orders.edits().for_each(|edits| edits.of_params(&mut params, request));
     // A connection that broke before a single byte has come: the script has hardly run. Where a second run
     // does no harm (RFC 9110, section 9.2.2) that is worth one.
     let mut repeatable = body.is_none() && request.method.is_safe();
@@ -68,7 +70,7 @@ pub async fn run(
         match answer {
             Ok((head, relay)) => {
                 site.metrics.fastcgi_seconds.observe(started.elapsed());
-                return Ok(response(&request.method, head, relay, site.router.profile.nosniff_php));
+                return Ok(response(&request.method, head, relay));
             }
             Err(error) if error.is_silent() && repeatable => {
                 tracing::debug!(request_id = request.id.to_str().unwrap_or("-"), %error, "trying once more");
@@ -79,7 +81,7 @@ pub async fn run(
     }
 }
 
-fn response(method: &Method, head: Head, relay: RelayBody, nosniff: bool) -> Response<Body> {
+fn response(method: &Method, head: Head, relay: RelayBody) -> Response<Body> {
     let bodiless = *method == Method::HEAD || has_no_body(head.status);
     let body = if bodiless { Body::empty() } else { Body::relay(relay) };
     let mut response = Response::new(body);
@@ -87,9 +89,6 @@ fn response(method: &Method, head: Head, relay: RelayBody, nosniff: bool) -> Res
     *response.headers_mut() = head.headers;
     if has_no_body(head.status) {
         response.headers_mut().remove(CONTENT_LENGTH);
-    }
-    if nosniff {
-        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     }
     response
 }

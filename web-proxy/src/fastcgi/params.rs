@@ -79,7 +79,7 @@ pub(super) fn params(request: &Received, script: &Script, length: Option<u64>, p
 
 /// The request's query, behind what a rule has put in front of it.
 fn query(request: &Received, script: &Script) -> String {
-    match (script.query, request.uri.query()) {
+    match (script.query.as_deref(), request.uri.query()) {
         (None, query) => query.unwrap_or_default().to_owned(),
         (Some(ours), None | Some("")) => ours.to_owned(),
         (Some(ours), Some(query)) => format!("{ours}&{query}"),

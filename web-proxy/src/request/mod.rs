@@ -112,6 +112,24 @@ impl Received {
         }
     }
 
+    /// The host that the client has asked for, in lower case and without a port; empty where it has asked for none.
+    pub fn host_name(&self) -> Cow<'_, str> {
+        let told = self.client.host.as_deref();
+        let host = match (told, &self.host) {
+            (Some(told), _) => match told.rfind(':') {
+                Some(colon) if !told[colon..].contains(']') => &told[..colon],
+                _ => told,
+            },
+            (None, Some(authority)) => authority.host(),
+            (None, None) => "",
+        };
+        if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(host.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(host)
+        }
+    }
+
     /// The port that the client has used.
     pub fn port(&self) -> u16 {
         let named = self.host.as_ref().and_then(Authority::port_u16);
@@ -152,6 +170,20 @@ fn forget_what_proxies_say(headers: &mut HeaderMap) {
     let told: Vec<HeaderName> = headers.keys().filter(told).cloned().collect();
     for name in told {
         headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+impl Received {
+    /// A GET for `target` of site.example, from a stranger.
+    pub(crate) fn get(target: &str) -> Self {
+        let head = http::Request::get(target).header(HOST, "site.example").body(());
+        let peer = Peer::Tcp {
+            client: std::net::SocketAddr::from(([192, 0, 2, 1], 4711)),
+            local: std::net::SocketAddr::from(([10, 0, 0, 1], 80)),
+        };
+        let head = head.expect("a valid target").into_parts().0;
+        Self::of(head, peer, Scheme::Http, &TrustedProxies::new(Vec::new())).expect("a valid request")
     }
 }
 

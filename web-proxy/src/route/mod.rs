@@ -2,38 +2,48 @@
 //!
 //! 1. [`path`]: the path, decoded and free of everything that could lead outside.
 //! 2. [`Docroot::map`]: what of it is there.
-//! 3. [`rules`]: what is denied, redirected or altered, before anything else.
+//! 3. [`crate::rules`]: what is denied, redirected or altered, before anything else.
 //! 4. A directory is answered by its index file, or by a redirect to its slash.
 //! 5. A file is sent, a script is run; what is neither goes to the front controller.
 
 pub mod path;
-pub mod rules;
 
 use std::fs::{File, Metadata};
 use std::sync::Arc;
 
-use self::path::UrlPath;
-use self::rules::{Action, MappedTo, Subject};
+use common::rules::Subject;
+use http::{HeaderValue, StatusCode};
+
+use self::path::{UrlPath, split};
+use crate::config::FrontController;
 use crate::docroot::{Docroot, Found, MapError, Mapped, Wait, is_script};
-use crate::route::rules::Profile;
+use crate::request::Received;
+use crate::rules::edits::fill;
+use crate::rules::{Decision, MappedTo, Orders, Rules};
 
 /// What routing needs to know of the site.
 #[derive(Debug)]
 pub struct Router {
     pub docroot: Arc<Docroot>,
-    pub profile: Profile,
+    pub rules: Arc<Rules>,
     /// Names of index files, the first that exists counts.
     pub index: Vec<String>,
-    pub front_controller: Option<UrlPath>,
+    pub front_controller: FrontController,
+}
+
+/// What answers a request, and what the rules want of it whatever that is.
+#[derive(Debug)]
+pub struct Routed<'r> {
+    pub orders: Orders<'r>,
+    pub route: Result<Route, RouteError>,
 }
 
 /// What answers a request.
 #[derive(Debug)]
 pub enum Route {
-    File(StaticFile),
+    File(Box<StaticFile>),
     Script(Script),
-    /// 301 to this path, or whole target if it has its query already.
-    Redirect(String),
+    Redirect(Redirect),
 }
 
 /// A file to send.
@@ -42,6 +52,9 @@ pub struct StaticFile {
     pub path: UrlPath,
     pub file: File,
     pub metadata: Metadata,
+    /// What a rule says of it, whatever its name says.
+    pub media_type: Option<HeaderValue>,
+    pub coding: Option<HeaderValue>,
 }
 
 /// A script to run.
@@ -52,14 +65,22 @@ pub struct Script {
     /// The rest of the request's path.
     pub path_info: Vec<u8>,
     /// What a rule puts in front of the query.
-    pub query: Option<&'static str>,
+    pub query: Option<Box<str>>,
+    /// It is run to make, on the disk, what was asked for.
+    pub on_demand: bool,
+}
+
+#[derive(Debug)]
+pub struct Redirect {
+    pub status: StatusCode,
+    pub location: String,
 }
 
 /// Why nothing answers a request.
 #[derive(Debug, thiserror::Error)]
 pub enum RouteError {
-    #[error("denied by the rule {0}")]
-    Denied(&'static str),
+    #[error("denied by the rule {rule}")]
+    Denied { rule: Box<str>, status: StatusCode },
     #[error("a directory without an index")]
     NoIndex,
     #[error("no such file, and no front controller")]
@@ -69,48 +90,66 @@ pub enum RouteError {
 }
 
 impl Router {
-    pub async fn route(&self, path: &UrlPath) -> Result<Route, RouteError> {
+    pub async fn route(&self, request: &Received) -> Routed<'_> {
+        let mut orders = Orders::default();
+        let route = self.find(request, &mut orders).await;
+        Routed { orders, route }
+    }
+
+    async fn find<'r>(&'r self, request: &Received, orders: &mut Orders<'r>) -> Result<Route, RouteError> {
+        let path = &request.path;
         let mapped = self.map(path).await?;
-        let query = match self.apply_rules(path, &mapped)? {
-            Applied::Redirect(route) => return Ok(route),
-            Applied::Query(query) => query,
-        };
+        if let Some(redirect) = self.apply_rules(request, path, &mapped, orders)? {
+            return Ok(Route::Redirect(redirect));
+        }
         match mapped.found {
-            Found::File(file, metadata) => classify(path, mapped.end, file, metadata, query),
-            Found::Directory if path.has_trailing_slash() => self.index(path).await,
-            Found::Directory => Ok(Route::Redirect(format!("{}/", path.encoded()))),
-            Found::Nothing => self.front_controller().await,
+            Found::File(file, metadata) => classify(path, mapped.end, file, metadata, orders),
+            Found::Directory if path.has_trailing_slash() => self.index(request, orders).await,
+            Found::Directory => Ok(Route::Redirect(Redirect::to_slash(request))),
+            Found::Nothing => self.front_controller(orders).await,
         }
     }
 
-    /// The first index file there is; the rules count for it as if it had been asked for itself.
-    async fn index(&self, directory: &UrlPath) -> Result<Route, RouteError> {
+    /// The first index file there is; the rules count for it as if it had been asked for itself, too.
+    async fn index<'r>(&'r self, request: &Received, orders: &mut Orders<'r>) -> Result<Route, RouteError> {
         for name in &self.index {
-            let path = directory.entry(name);
+            let path = request.path.entry(name);
             let mapped = self.map(&path).await?;
             if matches!(mapped.found, Found::File(..)) {
-                let query = match self.apply_rules(&path, &mapped)? {
-                    Applied::Redirect(route) => return Ok(route),
-                    Applied::Query(query) => query,
-                };
+                if let Some(redirect) = self.apply_rules(request, &path, &mapped, orders)? {
+                    return Ok(Route::Redirect(redirect));
+                }
                 let Found::File(file, metadata) = mapped.found else { continue };
-                return classify(&path, mapped.end, file, metadata, query);
+                return classify(&path, mapped.end, file, metadata, orders);
             }
         }
         Err(RouteError::NoIndex)
     }
 
-    async fn front_controller(&self) -> Result<Route, RouteError> {
-        let Some(path) = &self.front_controller else { return Err(RouteError::NotFound) };
+    async fn front_controller(&self, orders: &Orders<'_>) -> Result<Route, RouteError> {
+        let script = orders.front_controller().unwrap_or(&self.front_controller);
+        let FrontController(Some(path)) = script else { return Err(RouteError::NotFound) };
         match self.map(path).await? {
             Mapped { end, found: Found::File(file, metadata) } if end == path.trimmed_len() => {
-                classify(path, end, file, metadata, None)
+                match classify(path, end, file, metadata, orders)? {
+                    Route::Script(script) => {
+                        Ok(Route::Script(Script { on_demand: orders.is_lazy(), ..script }))
+                    }
+                    other => Ok(other),
+                }
             }
             _ => Err(RouteError::NotFound),
         }
     }
 
-    fn apply_rules(&self, path: &UrlPath, mapped: &Mapped) -> Result<Applied, RouteError> {
+    /// `path` is what is mapped: the request's own, or an index file's.
+    fn apply_rules<'r>(
+        &'r self,
+        request: &Received,
+        path: &UrlPath,
+        mapped: &Mapped,
+        orders: &mut Orders<'r>,
+    ) -> Result<Option<Redirect>, RouteError> {
         let bytes = path.as_bytes();
         let (_, name) = split(&bytes[..mapped.end]);
         let mapped = match mapped.found {
@@ -118,21 +157,22 @@ impl Router {
             Found::Directory => MappedTo::Directory,
             Found::Nothing => MappedTo::Nothing(name),
         };
-        let Some((rule, action)) = self.profile.rules.first(Subject { path: bytes, mapped }) else {
-            return Ok(Applied::Query(None));
+        let subject = Subject {
+            method: &request.method,
+            scheme: request.client.scheme.as_str(),
+            host: &request.host_name(),
+            path: bytes,
+            query: request.uri.query().unwrap_or_default(),
+            headers: &request.headers,
+            client: request.client.ip,
         };
-        tracing::debug!(rule, ?action, "a rule decides");
-        match action {
-            Action::Deny => Err(RouteError::Denied(rule)),
-            Action::NotFound => Err(RouteError::NotFound),
-            Action::Query(query) => Ok(Applied::Query(Some(query))),
-            Action::Redirect(template) => {
-                let (directory, name) = split(bytes);
-                // No text of a request is looked at twice: an encoded path has no braces.
-                let target = template
-                    .replace("{directory}", &path::encoded(directory))
-                    .replace("{name}", &path::encoded(name));
-                Ok(Applied::Redirect(Route::Redirect(target)))
+        let Some((rule, decision)) = self.rules.apply(&subject, mapped, orders) else { return Ok(None) };
+        tracing::debug!(rule = &*rule.name, ?decision, "a rule decides");
+        match decision {
+            Decision::Serve => Ok(None),
+            Decision::Deny(status) => Err(RouteError::Denied { rule: rule.name.clone(), status: *status }),
+            Decision::Redirect(status, template) => {
+                Ok(Some(Redirect { status: *status, location: template.location(fill(request)) }))
             }
         }
     }
@@ -150,35 +190,34 @@ impl Router {
     }
 }
 
-/// What the rules leave to do.
-enum Applied {
-    Redirect(Route),
-    Query(Option<&'static str>),
-}
-
 fn classify(
     path: &UrlPath,
     end: usize,
     file: File,
     metadata: Metadata,
-    query: Option<&'static str>,
+    orders: &Orders<'_>,
 ) -> Result<Route, RouteError> {
     let (name, path_info) = path.as_bytes().split_at(end);
     if is_script(path.below(end)) {
-        return Ok(Route::Script(Script { name: name.to_vec(), path_info: path_info.to_vec(), query }));
+        let query = orders.query().map(Box::from);
+        let (name, path_info) = (name.to_vec(), path_info.to_vec());
+        return Ok(Route::Script(Script { name, path_info, query, on_demand: false }));
     }
     // Only scripts have a PATH_INFO.
     if !path_info.is_empty() {
         return Err(RouteError::NotFound);
     }
-    Ok(Route::File(StaticFile { path: path.clone(), file, metadata }))
+    let (media_type, coding) = (orders.media_type().cloned(), orders.coding().cloned());
+    let path = path.clone();
+    Ok(Route::File(Box::new(StaticFile { path, file, metadata, media_type, coding })))
 }
 
-/// The path up to its last slash, and the name behind it.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match memchr::memrchr(b'/', path) {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (b"", path),
+impl Redirect {
+    /// Of a directory to its slash, with the query.
+    fn to_slash(request: &Received) -> Self {
+        let query = request.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let location = format!("{}/{query}", request.path.encoded());
+        Self { status: StatusCode::MOVED_PERMANENTLY, location }
     }
 }
 

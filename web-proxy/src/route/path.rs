@@ -123,6 +123,14 @@ impl UrlPath {
     }
 }
 
+/// The path up to its last slash, and the name behind it.
+pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memrchr(b'/', path) {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
+    }
+}
+
 /// A part of a path, percent-encoded.
 pub fn encoded(part: &[u8]) -> String {
     percent_encode(part, ENCODED).to_string()

@@ -3,8 +3,8 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use super::rules::Preset;
 use super::*;
+use crate::rules::Preset;
 
 /// A tree with Drupal's shape and some traps.
 fn tree() -> TempDir {
@@ -41,22 +41,23 @@ fn tree() -> TempDir {
 fn router(tree: &TempDir, preset: Preset) -> Router {
     Router {
         docroot: Arc::new(Docroot::open(tree.path(), false).unwrap()),
-        profile: preset.profile().unwrap(),
+        rules: Arc::new(Rules::of(preset, None).unwrap()),
         index: ["index.php", "index.html"].map(str::to_owned).into(),
-        front_controller: Some(UrlPath::parse("/index.php").unwrap()),
+        front_controller: "/index.php".parse().unwrap(),
     }
 }
 
 async fn described(router: &Router, raw: &str) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    match router.route(&UrlPath::parse(raw).unwrap()).await {
+    match router.route(&Received::get(raw)).await.route {
         Ok(Route::File(file)) => format!("file {}", text(file.path.as_bytes())),
-        Ok(Route::Script(Script { name, path_info, query })) => {
+        Ok(Route::Script(Script { name, path_info, query, on_demand })) => {
             let (info, query) =
                 (text(&path_info), query.map(|query| format!(" ?{query}")).unwrap_or_default());
-            format!("script {}{}{info}{query}", text(&name), if info.is_empty() { "" } else { " + " })
+            let info = if info.is_empty() { info } else { format!(" + {info}") };
+            format!("script {}{info}{query}{}", text(&name), if on_demand { " on demand" } else { "" })
         }
-        Ok(Route::Redirect(target)) => format!("redirect {target}"),
+        Ok(Route::Redirect(redirect)) => format!("redirect {}", redirect.location),
         Err(error) => error.to_string(),
     }
 }
@@ -87,8 +88,8 @@ async fn without_a_preset() {
         ("/sites/default/files/a%20b.txt", "file /sites/default/files/a b.txt"),
         ("/sites/default/files/evil.php", "script /sites/default/files/evil.php"),
         ("/wp-admin/", "script /wp-admin/index.php"),
-        ("/.htaccess", "denied by the rule dotfile"),
-        ("/.git/config", "denied by the rule dotfile"),
+        ("/.htaccess", "denied by the rule dotfiles"),
+        ("/.git/config", "denied by the rule dotfiles"),
         ("/.well-known/security.txt", "file /.well-known/security.txt"),
         ("/.well-known/change-password", FRONT),
         ("/composer.json", "file /composer.json"),
@@ -113,17 +114,19 @@ async fn drupal() {
         ("/install.php", "redirect /core/install.php"),
         ("/a%20b/install.php", "redirect /a%20b/core/install.php"),
         ("/autoload.php", "denied by the rule php-not-allowed"),
-        ("/sites/default/files/evil.php", "denied by the rule php-not-allowed"),
+        ("/sites/default/files/evil.php", "denied by the rule no-php-among-files"),
         // The rules count for an index file too.
-        ("/sites/default/files/sub/", "denied by the rule php-not-allowed"),
+        ("/sites/default/files/sub/", "denied by the rule no-php-among-files"),
         ("/sites/default/files/missing.php", FRONT),
-        ("/core/includes/bootstrap.inc", "denied by the rule source-file"),
-        ("/composer.json", "denied by the rule source-file"),
-        ("/x.yml", "denied by the rule source-file"),
+        ("/core/includes/bootstrap.inc", "denied by the rule source-files"),
+        ("/composer.json", "denied by the rule source-files"),
+        ("/x.yml", "denied by the rule source-files"),
         ("/node/x.yml", FRONT),
-        ("/core/x.yml", "denied by the rule source-file"),
-        ("/favicon.ico", NOT_FOUND),
-        ("/sites/default/files/css/css_x.css", FRONT),
+        ("/core/x.yml", "denied by the rule source-files"),
+        ("/favicon.ico", "denied by the rule no-favicon"),
+        ("/sites/default/files/css/css_x.css?delta=0", "script /index.php on demand"),
+        ("/install.php?a=b", "redirect /core/install.php?a=b"),
+        ("/page?a=b", "redirect /page/?a=b"),
     ];
     for (raw, expected) in cases {
         assert_eq!(described(&router, raw).await, expected, "{raw}");
@@ -138,8 +141,8 @@ async fn wordpress() {
         ("/2026/11/hello-world/", FRONT),
         ("/wp-admin", "redirect /wp-admin/"),
         ("/wp-admin/", "script /wp-admin/index.php"),
-        ("/wp-content/uploads/x.php", "denied by the rule php-not-allowed"),
-        ("/wp-content/uploads/x.php/y", "denied by the rule php-not-allowed"),
+        ("/wp-content/uploads/x.php", "denied by the rule no-php-among-uploads"),
+        ("/wp-content/uploads/x.php/y", "denied by the rule no-php-among-uploads"),
     ];
     for (raw, expected) in cases {
         assert_eq!(described(&router, raw).await, expected, "{raw}");
@@ -149,9 +152,8 @@ async fn wordpress() {
 #[tokio::test]
 async fn without_a_front_controller() {
     let tree = tree();
-    let none = Router { front_controller: None, ..router(&tree, Preset::None) };
+    let none = Router { front_controller: FrontController(None), ..router(&tree, Preset::None) };
     assert_eq!(described(&none, "/node/1").await, NOT_FOUND);
-    let missing =
-        Router { front_controller: Some(UrlPath::parse("/app.php").unwrap()), ..router(&tree, Preset::None) };
+    let missing = Router { front_controller: "/app.php".parse().unwrap(), ..router(&tree, Preset::None) };
     assert_eq!(described(&missing, "/node/1").await, NOT_FOUND);
 }

@@ -21,6 +21,7 @@ use http::header::{
 };
 use http::{HeaderMap, Method, Response, StatusCode};
 
+use content_type::Kind;
 pub use file_body::{FileBody, FileBodyError};
 pub use file_parts::FileParts;
 pub use guard::Guard;
@@ -48,6 +49,7 @@ pub fn serve(
     let now = SystemTime::now();
     let validators = Validators::of(&file.metadata, now);
     let length = file.metadata.len();
+    let kind = kind_of(&file);
     let decision = negotiate::negotiate(method, request, &validators, length);
     let mut response = match decision {
         Decision::PreconditionFailed => {
@@ -61,13 +63,10 @@ pub fn serve(
         Decision::Send(ByteRange::Part { start, end }) => {
             let range = [(CONTENT_RANGE, content_range(Some((start, end)), length))];
             let body = body(method, file.file, start, end);
-            with_type(response(StatusCode::PARTIAL_CONTENT, range, body), &file.path, end - start)
+            with_type(response(StatusCode::PARTIAL_CONTENT, range, body), kind, end - start)
         }
         // Parts of an encoded file would need the coding where a client takes it for that of the multipart body.
-        Decision::Send(ByteRange::Parts(parts))
-            if content_type::of(file.path.as_bytes()).coding.is_none() =>
-        {
-            let kind = content_type::of(file.path.as_bytes());
+        Decision::Send(ByteRange::Parts(parts)) if kind.coding.is_none() => {
             let multipart = Multipart::new(&parts, length, Some(&kind.media_type));
             let fields = [
                 (CONTENT_TYPE, multipart.content_type()),
@@ -78,7 +77,7 @@ pub fn serve(
         }
         Decision::Send(ByteRange::Whole | ByteRange::Parts(_)) => {
             let body = body(method, file.file, 0, length);
-            with_type(response(StatusCode::OK, [], body), &file.path, length)
+            with_type(response(StatusCode::OK, [], body), kind, length)
         }
     };
     let headers = response.headers_mut();
@@ -92,6 +91,18 @@ pub fn serve(
         headers.insert(EXPIRES, http_date(now + lifetime));
     }
     Ok(response)
+}
+
+/// By its name, unless a rule has said otherwise.
+fn kind_of(file: &StaticFile) -> Kind {
+    let mut kind = content_type::of(file.path.as_bytes());
+    if let Some(media_type) = &file.media_type {
+        kind.media_type.clone_from(media_type);
+    }
+    if file.coding.is_some() {
+        kind.coding.clone_from(&file.coding);
+    }
+    kind
 }
 
 fn body(method: &Method, file: std::fs::File, start: u64, end: u64) -> Body {
@@ -111,12 +122,7 @@ fn response(
 }
 
 /// What describes a representation; a 304 leaves it out (RFC 9110, section 15.4.5).
-fn with_type(
-    mut response: Response<Body>,
-    path: &crate::route::path::UrlPath,
-    length: u64,
-) -> Response<Body> {
-    let kind = content_type::of(path.as_bytes());
+fn with_type(mut response: Response<Body>, kind: Kind, length: u64) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, kind.media_type);
     if let Some(coding) = kind.coding {

@@ -32,7 +32,8 @@ fn of(sent: &Sent<'_>) -> impl Fn(&str) -> Option<String> + use<> {
     let peer = Peer::Tcp { client: sent.peer.parse().unwrap(), local: "10.0.0.1:8080".parse().unwrap() };
     let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
     let request = Received::of(head, peer, Scheme::Http, &trusted).unwrap();
-    let script = Script { name: sent.script.0.into(), path_info: sent.script.1.into(), query: None };
+    let (name, path_info) = (sent.script.0.into(), sent.script.1.into());
+    let script = Script { name, path_info, query: None, on_demand: false };
     let place = Place { root: "/srv/web".into(), server_name: None };
     let params = params(&request, &script, sent.length, &place);
     move |name| params.get(name).map(|value| String::from_utf8_lossy(value).into_owned())

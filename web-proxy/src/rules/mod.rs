@@ -1,0 +1,182 @@
+//! Rules: what an operator, or a preset, wants done with requests.
+//!
+//! 1. [`read`]: a `[[rule]]` of the file, or of a preset ([`presets`]), becomes a [`Rule`].
+//! 2. [`common::rules::merge`]: the file's rules and the preset's become one list, in their order.
+//! 3. [`Rules::apply`] goes through the list with a request and what its path is mapped to. The rules that fit are
+//!    its [`Orders`]; the first that has a [`Decision`] ends it.
+//! 4. What several rules that fit say, the last says ([`Orders`]); header fields and parameters all edit.
+
+pub mod edits;
+mod presets;
+mod read;
+
+use std::time::Duration;
+
+use common::config::ConfigFile;
+use common::rules::{RuleError, Source, Subject, Template, Text, When};
+use http::{HeaderValue, StatusCode};
+
+use edits::Edits;
+pub use presets::Preset;
+
+use crate::config::FrontController;
+
+/// The rules in force, in their order.
+#[derive(Debug)]
+pub struct Rules {
+    list: Vec<Rule>,
+    /// All of them, also those that are not enabled, as they were written.
+    text: String,
+}
+
+#[derive(Debug)]
+pub struct Rule {
+    pub name: Box<str>,
+    when: When,
+    /// Fits any of these names of what the path is mapped to (Apache's `FilesMatch`); everything, if there are none. A
+    /// directory has no name.
+    file: Vec<Text>,
+    /// Fits any of these; everything, if there are none.
+    found: Vec<Found>,
+    edits: Edits,
+    pub decision: Option<Decision>,
+}
+
+/// What ends the evaluation.
+#[derive(Debug)]
+pub enum Decision {
+    /// The request goes its ordinary way.
+    Serve,
+    /// Answered here with this status.
+    Deny(StatusCode),
+    Redirect(StatusCode, Template),
+}
+
+/// What there is at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    File,
+    Directory,
+    Nothing,
+}
+
+/// Where the walk from the docroot along the path has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MappedTo<'a> {
+    Directory,
+    /// A file of this name; the rest of the path is its `PATH_INFO`.
+    File(&'a [u8]),
+    /// The first segment that is not there.
+    Nothing(&'a [u8]),
+}
+
+/// The rules that fit a request, in their order.
+#[derive(Debug, Default, Clone)]
+pub struct Orders<'r>(Vec<&'r Rule>);
+
+impl Rules {
+    /// Those of `preset` and, if there is a file, of its tables under the key that stands with it.
+    pub fn of(preset: Preset, file: Option<(Source<'_>, &str)>) -> Result<Self, RuleError> {
+        let merged = common::rules::merge(Some(preset.source()), file, read::ACTIONS, read::read)?;
+        Ok(Self { list: merged.rules.into_iter().map(|(rule, _)| rule).collect(), text: merged.text })
+    }
+
+    /// Adds the rules that fit to `orders`, each once, and gives the first that decides.
+    pub fn apply<'r>(
+        &'r self,
+        subject: &Subject<'_>,
+        mapped: MappedTo<'_>,
+        orders: &mut Orders<'r>,
+    ) -> Option<(&'r Rule, &'r Decision)> {
+        for rule in &self.list {
+            if !rule.fits(subject, mapped) {
+                continue;
+            }
+            if let Some(decision) = &rule.decision {
+                orders.add(rule);
+                return Some((rule, decision));
+            }
+            orders.add(rule);
+        }
+        None
+    }
+
+    /// As TOML that a configuration file may hold, with the same preset or without one.
+    pub fn render(&self) -> &str {
+        &self.text
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(|rule| &*rule.name)
+    }
+}
+
+/// The rules of a file, under `key`, as they are written there.
+pub fn written(file: &ConfigFile, key: &str) -> String {
+    let rules = file.source().each(key, |table| Ok(format!("\n[[{key}]]\n{}", table.render())));
+    // What cannot be read was an error before.
+    rules.unwrap_or_default().concat()
+}
+
+impl Rule {
+    fn fits(&self, subject: &Subject<'_>, mapped: MappedTo<'_>) -> bool {
+        let (found, name) = match mapped {
+            MappedTo::Directory => (Found::Directory, &b""[..]),
+            MappedTo::File(name) => (Found::File, name),
+            MappedTo::Nothing(name) => (Found::Nothing, name),
+        };
+        (self.found.is_empty() || self.found.contains(&found))
+            && (self.file.is_empty() || self.file.iter().any(|pattern| pattern.matches(name)))
+            && self.when.fits(subject)
+    }
+}
+
+impl<'r> Orders<'r> {
+    fn add(&mut self, rule: &'r Rule) {
+        if !self.0.iter().any(|known| std::ptr::eq(*known, rule)) {
+            self.0.push(rule);
+        }
+    }
+
+    /// All edits, in their order.
+    pub fn edits(&self) -> impl DoubleEndedIterator<Item = &'r Edits> {
+        self.0.iter().map(|rule| &rule.edits)
+    }
+
+    fn last<T>(&self, said: impl Fn(&'r Edits) -> Option<T>) -> Option<T> {
+        self.edits().rev().find_map(said)
+    }
+
+    /// How long browsers and caches may keep a file (mod_expires).
+    pub fn expires(&self) -> Option<Duration> {
+        self.last(|edits| edits.expires)
+    }
+
+    /// A file's Content-Type, whatever its name says.
+    pub fn media_type(&self) -> Option<&'r HeaderValue> {
+        self.last(|edits| edits.media_type.as_ref())
+    }
+
+    /// What a file is encoded with on the disk.
+    pub fn coding(&self) -> Option<&'r HeaderValue> {
+        self.last(|edits| edits.coding.as_ref())
+    }
+
+    /// What is put in front of a script's query.
+    pub fn query(&self) -> Option<&'r str> {
+        self.last(|edits| edits.query.as_deref())
+    }
+
+    /// Whether the application makes, and writes to the disk, what is not there yet.
+    pub fn is_lazy(&self) -> bool {
+        self.last(|edits| edits.lazy).unwrap_or_default()
+    }
+
+    /// The script for what is neither a file nor a directory, where a rule names one.
+    pub fn front_controller(&self) -> Option<&'r FrontController> {
+        self.last(|edits| edits.front_controller.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests;
