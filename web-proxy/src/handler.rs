@@ -2,7 +2,8 @@
 //!
 //! 1. Understand it, or refuse it ([`crate::request`]).
 //! 2. Find what answers it ([`crate::route`]).
-//! 3. Send the file ([`crate::static_files`]), or run the script ([`crate::fastcgi`]).
+//! 3. Send the file ([`crate::static_files`]), or run the script ([`crate::fastcgi`]), which may make the file that
+//!    others wait for ([`crate::on_demand`]).
 //! 4. Or say what is wrong ([`crate::error`]).
 //! 5. Note it when its response is over ([`crate::respond`]).
 
@@ -11,14 +12,15 @@ use std::sync::Arc;
 use common::http::forwarded::Scheme;
 use common::http::strict::Violation;
 use common::listener::Peer;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 
 use crate::error::{self, Failure};
 use crate::fastcgi;
+use crate::on_demand;
 use crate::request::{ClientBody, Received, Refusal};
 use crate::respond::{Body, Kind, Record};
-use crate::route::{Route, RouteError};
+use crate::route::{Route, Routed, StaticFile};
 use crate::rules::Orders;
 use crate::site::Site;
 use crate::static_files;
@@ -42,13 +44,8 @@ pub async fn handle(
     let (kind, response) = match received {
         Ok(request) => {
             record.identify(&request);
-            let routed = site.router.route(&request).await;
-            let orders = routed.orders;
-            let (kind, mut response) =
-                match answer(&site, &request, body, routed.route, &orders, &mut record).await {
-                    Ok(answered) => answered,
-                    Err(failure) => failed(&request, &failure),
-                };
+            let (orders, outcome) = answer(&site, &request, body, &mut record).await;
+            let (kind, mut response) = outcome.unwrap_or_else(|failure| failed(&request, &failure));
             orders.edits().for_each(|edits| edits.of_response(response.headers_mut()));
             (kind, response)
         }
@@ -58,25 +55,44 @@ pub async fn handle(
     response.map(|body| body.recorded(record))
 }
 
-async fn answer(
-    site: &Site,
+/// A response, and how it counts.
+pub type Answer = (Kind, Response<Body>);
+
+async fn answer<'r>(
+    site: &'r Site,
     request: &Received,
     body: ClientBody,
-    route: Result<Route, RouteError>,
-    orders: &Orders<'_>,
     record: &mut Record,
-) -> Result<(Kind, Response<Body>), Failure> {
-    match route? {
-        Route::File(file) => {
-            let response = static_files::serve(&request.method, &request.headers, *file, orders.expires())?;
-            Ok((Kind::Static, response))
-        }
-        Route::Script(script) => {
-            record.runs(&script);
-            Ok((Kind::Php, fastcgi::run(site, request, body, &script, orders, record).await?))
-        }
-        Route::Redirect(redirect) => Ok((Kind::Static, error::redirect(&redirect))),
+) -> (Orders<'r>, Result<Answer, Failure>) {
+    let Routed { mut orders, mut route } = site.router.route(request).await;
+    if matches!(route, Ok(Route::File(_))) && on_demand::settled(site, request).await {
+        Routed { orders, route } = site.router.route(request).await;
     }
+    let outcome = match route {
+        Ok(Route::File(file)) => send(request, *file, &orders),
+        Ok(Route::Script(script)) => {
+            record.runs(&script);
+            if script.on_demand && is_retrieval(&request.method) {
+                on_demand::make(site, request, body, &script, &mut orders, record).await
+            } else {
+                let ran = fastcgi::run(site, request, body, &script, &orders, record).await;
+                ran.map(|response| (Kind::Php, response)).map_err(Failure::from)
+            }
+        }
+        Ok(Route::Redirect(redirect)) => Ok((Kind::Static, error::redirect(&redirect))),
+        Err(error) => Err(error.into()),
+    };
+    (orders, outcome)
+}
+
+/// A file of the docroot.
+pub fn send(request: &Received, file: StaticFile, orders: &Orders<'_>) -> Result<Answer, Failure> {
+    let response = static_files::serve(&request.method, &request.headers, file, orders.expires())?;
+    Ok((Kind::Static, response))
+}
+
+const fn is_retrieval(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
 fn failed(request: &Received, failure: &Failure) -> (Kind, Response<Body>) {

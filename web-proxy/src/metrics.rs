@@ -10,6 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
+use crate::on_demand::Outcome;
 use crate::respond::Kind;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -23,6 +24,11 @@ struct Reason {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
 #[derive(Debug)]
 pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
@@ -33,6 +39,7 @@ pub struct Metrics {
     pub broken: Counter,
     pub fastcgi_in_flight: Gauge<i64, AtomicI64>,
     fastcgi_errors: Family<Reason, Counter>,
+    on_demand: Family<OutcomeLabel, Counter>,
     /// From the connection's being wanted to the response's head.
     pub fastcgi_seconds: Latency,
 }
@@ -48,6 +55,7 @@ impl Metrics {
             broken: Counter::default(),
             fastcgi_in_flight: Gauge::default(),
             fastcgi_errors: Family::default(),
+            on_demand: Family::default(),
             fastcgi_seconds: Latency::default(),
         };
         registry.register(
@@ -74,6 +82,11 @@ impl Metrics {
             metrics.fastcgi_errors.clone(),
         );
         registry.register(
+            "on_demand",
+            "Requests for files that did not exist yet and that the application makes, by where they came from",
+            metrics.on_demand.clone(),
+        );
+        registry.register(
             "fastcgi_seconds",
             "Time to the application's head",
             metrics.fastcgi_seconds.clone(),
@@ -92,6 +105,10 @@ impl Metrics {
             Some(_) => "5xx",
         };
         self.requests.get_or_create(&RequestLabels { route: kind.as_str(), status }).inc();
+    }
+
+    pub fn on_demand(&self, outcome: Outcome) {
+        self.on_demand.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc();
     }
 
     pub fn fastcgi_error(&self, reason: &'static str) {

@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::fastcgi::{BodyLimits, Place, Upstream};
 use crate::handler::handle;
 use crate::metrics::Metrics;
+use crate::on_demand::Flights;
 use crate::request::MAX_TARGET;
 use crate::respond::FIELDS;
 use crate::route::Router;
@@ -71,6 +72,7 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
             spool: config.spool.clone(),
         },
         upstream: Upstream::new(endpoints, config.connect_timeout),
+        flights: Flights::default(),
         metrics: Arc::new(Metrics::register(registry, &access_log)),
         access_log,
         shutdown: shutdown.clone(),

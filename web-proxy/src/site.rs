@@ -8,6 +8,7 @@ use common::shutdown::Shutdown;
 use crate::config::Config;
 use crate::fastcgi::{BodyLimits, Place, Upstream};
 use crate::metrics::Metrics;
+use crate::on_demand::Flights;
 use crate::route::Router;
 
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct Site {
     pub body_limits: BodyLimits,
     pub place: Place,
     pub upstream: Upstream,
+    /// Scripts that are making files.
+    pub flights: Flights,
     pub metrics: Arc<Metrics>,
     pub access_log: AccessLog,
     pub shutdown: Shutdown,
