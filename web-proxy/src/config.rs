@@ -18,6 +18,7 @@ use common::net::Address;
 use ipnet::IpNet;
 
 use crate::docroot::is_script;
+use crate::handover::Internal;
 use crate::route::path::UrlPath;
 use crate::rules::{Preset, Rules};
 
@@ -86,6 +87,9 @@ pub struct ProxyOptions {
     /// Follow symbolic links out of the docroot.
     #[arg(long)]
     pub follow_symlinks: bool,
+    /// Where X-Accel-Redirect and X-Sendfile may point: a path that only the application can name, and its folder.
+    #[arg(long, value_name = "/PREFIX/=/FOLDER", value_delimiter = ',')]
+    pub internal: Vec<Internal>,
     /// SERVER_NAME for the application, instead of the host that the client asked for.
     #[arg(long, value_name = "NAME")]
     pub server_name: Option<String>,
@@ -130,6 +134,7 @@ pub struct Config {
     pub front_controller: FrontController,
     pub script_root: Option<PathBuf>,
     pub follow_symlinks: bool,
+    pub internal: Vec<Internal>,
     pub server_name: Option<String>,
     pub max_body: u64,
     pub spool: PathBuf,
@@ -186,6 +191,7 @@ impl Config {
             front_controller: proxy.front_controller,
             script_root: proxy.script_root,
             follow_symlinks: proxy.follow_symlinks,
+            internal: proxy.internal,
             server_name: proxy.server_name,
             max_body: proxy.max_body.bytes(),
             spool,

@@ -9,6 +9,7 @@ use http::{HeaderValue, Response, StatusCode};
 
 use crate::docroot::MapError;
 use crate::fastcgi::{FastCgiError, RequestBodyError};
+use crate::handover::HandoverError;
 use crate::request::Refusal;
 use crate::respond::{Body, Kind};
 use crate::route::{Redirect, RouteError};
@@ -23,6 +24,8 @@ pub enum Error {
     Dns(#[from] common::discovery::DnsError),
     #[error("docroot = {path}: {cause}")]
     Docroot { path: String, cause: std::io::Error },
+    #[error("internal: {folder}: {cause}")]
+    Internal { folder: String, cause: std::io::Error },
     #[error("cannot open the access log {destination}: {cause}")]
     AccessLog { destination: String, cause: std::io::Error },
     #[error("cannot wait for signals: {0}")]
@@ -40,6 +43,8 @@ pub enum Failure {
     Guard(#[from] Guard),
     #[error(transparent)]
     FastCgi(#[from] FastCgiError),
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
 }
 
 const SITE_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
@@ -127,6 +132,12 @@ fn describe(failure: &Failure) -> (Kind, StatusCode, &'static str) {
         Failure::Guard(Guard::Source) => forbidden(),
         Failure::Guard(Guard::Method) => {
             (Kind::Static, StatusCode::METHOD_NOT_ALLOWED, "A file cannot be asked this way.")
+        }
+        Failure::Handover(HandoverError::Missing(_)) => {
+            (Kind::Static, StatusCode::NOT_FOUND, "There is no such page.")
+        }
+        Failure::Handover(_) => {
+            (Kind::Error, StatusCode::INTERNAL_SERVER_ERROR, "The site has named a file that cannot be sent.")
         }
         Failure::FastCgi(error) => {
             let (status, detail) = of_fastcgi(error);

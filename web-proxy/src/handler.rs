@@ -3,7 +3,7 @@
 //! 1. Understand it, or refuse it ([`crate::request`]).
 //! 2. Find what answers it ([`crate::route`]).
 //! 3. Send the file ([`crate::static_files`]), or run the script ([`crate::fastcgi`]), which may make the file that
-//!    others wait for ([`crate::on_demand`]).
+//!    others wait for ([`crate::on_demand`]), or name a file to send ([`crate::handover`]).
 //! 4. Or say what is wrong ([`crate::error`]).
 //! 5. Note it when its response is over ([`crate::respond`]).
 
@@ -17,10 +17,11 @@ use hyper::body::Incoming;
 
 use crate::error::{self, Failure};
 use crate::fastcgi;
+use crate::handover;
 use crate::on_demand;
 use crate::request::{ClientBody, Received, Refusal};
 use crate::respond::{Body, Kind, Record};
-use crate::route::{Route, Routed, StaticFile};
+use crate::route::{Route, Routed, Script, StaticFile};
 use crate::rules::Orders;
 use crate::site::Site;
 use crate::static_files;
@@ -75,14 +76,26 @@ async fn answer<'r>(
             if script.on_demand && is_retrieval(&request.method) {
                 on_demand::make(site, request, body, &script, &mut orders, record).await
             } else {
-                let ran = fastcgi::run(site, request, body, &script, &orders, record).await;
-                ran.map(|response| (Kind::Php, response)).map_err(Failure::from)
+                run(site, request, body, &script, &orders, record).await
             }
         }
         Ok(Route::Redirect(redirect)) => Ok((Kind::Static, error::redirect(&redirect))),
         Err(error) => Err(error.into()),
     };
     (orders, outcome)
+}
+
+/// A script, and the file that it may name instead of a body.
+pub async fn run(
+    site: &Site,
+    request: &Received,
+    body: ClientBody,
+    script: &Script,
+    orders: &Orders<'_>,
+    record: &mut Record,
+) -> Result<Answer, Failure> {
+    let response = fastcgi::run(site, request, body, script, orders, record).await?;
+    Ok((Kind::Php, handover::take(site, request, response).await?))
 }
 
 /// A file of the docroot.
@@ -99,7 +112,8 @@ fn failed(request: &Received, failure: &Failure) -> (Kind, Response<Body>) {
     let (kind, response) = error::answer(failure);
     let status = response.status().as_u16();
     let (request_id, target) = (request.id.to_str().unwrap_or("-"), &*request.target());
-    if status >= 500 {
+    // A file that the application names and that is not there is the application's mistake.
+    if status >= 500 || matches!(failure, Failure::Handover(_)) {
         tracing::warn!(request_id, status, target, %failure, "cannot answer");
     } else {
         tracing::debug!(request_id, status, target, %failure, "not answered");

@@ -14,6 +14,7 @@ pub mod route;
 pub mod rules;
 
 pub mod fastcgi;
+pub mod handover;
 pub mod on_demand;
 pub mod static_files;
 

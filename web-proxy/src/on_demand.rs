@@ -19,10 +19,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::error::Failure;
-use crate::fastcgi;
-use crate::handler::{Answer, send};
+use crate::handler::{Answer, run, send};
 use crate::request::{ClientBody, Received};
-use crate::respond::{Body, Kind, Record};
+use crate::respond::{Body, Record};
 use crate::route::{Route, Routed, Script, StaticFile};
 use crate::rules::Orders;
 use crate::site::Site;
@@ -100,8 +99,8 @@ pub async fn make<'r>(
             }
         }
     };
-    let ran = fastcgi::run(site, request, body, script, orders, record).await;
-    if let Ok(response) = &ran
+    let ran = run(site, request, body, script, orders, record).await;
+    if let Ok((_, response)) = &ran
         && let Some(patience) = busy_elsewhere(response)
         && let Some((file, its)) = appears(site, request, patience).await
     {
@@ -113,7 +112,7 @@ pub async fn make<'r>(
         lead.over();
     }
     site.metrics.on_demand(outcome);
-    Ok((Kind::Php, ran?))
+    ran
 }
 
 /// Waits for the script that is making this file, if one is.

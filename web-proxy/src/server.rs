@@ -24,6 +24,7 @@ use crate::docroot::Docroot;
 use crate::error::Error;
 use crate::fastcgi::{BodyLimits, Place, Upstream};
 use crate::handler::handle;
+use crate::handover::{Internal, Location};
 use crate::metrics::Metrics;
 use crate::on_demand::Flights;
 use crate::request::MAX_TARGET;
@@ -49,6 +50,11 @@ const SEND_TIMEOUT: Duration = Duration::from_mins(1);
 pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) -> Result<Service, Error> {
     let docroot = Docroot::open(&config.docroot, config.follow_symlinks)
         .map_err(|cause| Error::Docroot { path: config.docroot.display().to_string(), cause })?;
+    let open = |internal: &Internal| {
+        Location::open(internal, config.follow_symlinks)
+            .map_err(|cause| Error::Internal { folder: internal.folder.display().to_string(), cause })
+    };
+    let internal = config.internal.iter().map(open).collect::<Result<_, _>>()?;
     let mut listeners = Vec::with_capacity(config.listen.len());
     for address in &config.listen {
         listeners.push(Listener::bind(address, &config.listening).await?);
@@ -72,6 +78,7 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
             spool: config.spool.clone(),
         },
         upstream: Upstream::new(endpoints, config.connect_timeout),
+        internal,
         flights: Flights::default(),
         metrics: Arc::new(Metrics::register(registry, &access_log)),
         access_log,

@@ -7,6 +7,7 @@ use common::shutdown::Shutdown;
 
 use crate::config::Config;
 use crate::fastcgi::{BodyLimits, Place, Upstream};
+use crate::handover::Location;
 use crate::metrics::Metrics;
 use crate::on_demand::Flights;
 use crate::route::Router;
@@ -18,6 +19,8 @@ pub struct Site {
     pub body_limits: BodyLimits,
     pub place: Place,
     pub upstream: Upstream,
+    /// Where files are that only the application may name.
+    pub internal: Vec<Location>,
     /// Scripts that are making files.
     pub flights: Flights,
     pub metrics: Arc<Metrics>,

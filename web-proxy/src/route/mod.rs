@@ -177,17 +177,21 @@ impl Router {
         }
     }
 
-    /// Without leaving this thread if the kernel knows the answer.
     async fn map(&self, path: &UrlPath) -> Result<Mapped, MapError> {
-        match self.docroot.map(path, Wait::Never) {
-            Err(MapError::NotCached) => {}
-            known => return known,
-        }
-        let (docroot, path) = (Arc::clone(&self.docroot), path.clone());
-        tokio::task::spawn_blocking(move || docroot.map(&path, Wait::Allowed))
-            .await
-            .unwrap_or_else(|error| Err(MapError::Io(std::io::Error::other(error))))
+        map(&self.docroot, path).await
     }
+}
+
+/// What of `path` is in `docroot`, without leaving this thread if the kernel knows the answer.
+pub async fn map(docroot: &Arc<Docroot>, path: &UrlPath) -> Result<Mapped, MapError> {
+    match docroot.map(path, Wait::Never) {
+        Err(MapError::NotCached) => {}
+        known => return known,
+    }
+    let (docroot, path) = (Arc::clone(docroot), path.clone());
+    tokio::task::spawn_blocking(move || docroot.map(&path, Wait::Allowed))
+        .await
+        .unwrap_or_else(|error| Err(MapError::Io(std::io::Error::other(error))))
 }
 
 fn classify(

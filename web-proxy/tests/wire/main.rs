@@ -4,6 +4,7 @@
 
 mod bodies;
 mod files;
+mod handover;
 mod on_demand;
 mod php_fpm;
 mod scripts;
