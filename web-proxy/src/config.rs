@@ -103,6 +103,9 @@ pub struct ProxyOptions {
     /// How long the application may send nothing.
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     pub fastcgi_timeout: HumanDuration,
+    /// How much of a response may wait for a slow client, so that the application need not.
+    #[arg(long, value_name = "SIZE", default_value = "64KiB")]
+    pub fastcgi_buffer: ByteSize,
     /// How long connecting to the application may take.
     #[arg(long, value_name = "DURATION", default_value = "1s")]
     pub fastcgi_connect_timeout: HumanDuration,
@@ -139,6 +142,7 @@ pub struct Config {
     pub max_body: u64,
     pub spool: PathBuf,
     pub fastcgi_timeout: Duration,
+    pub fastcgi_buffer: u32,
     pub connect_timeout: Duration,
     pub client_timeout: Duration,
     pub max_head: usize,
@@ -157,6 +161,9 @@ pub fn load(
 ) -> Result<Loaded<Options>, ConfigError> {
     config::load_beside("WEB_PROXY", args, &[RULE])
 }
+
+/// One response is no reason to keep more.
+const MAX_BUFFER: u32 = 256 << 20;
 
 /// Below this hyper cannot read a head at all.
 const MIN_HEAD: u64 = 8 << 10;
@@ -196,6 +203,13 @@ impl Config {
             max_body: proxy.max_body.bytes(),
             spool,
             fastcgi_timeout: proxy.fastcgi_timeout.get(),
+            fastcgi_buffer: u32::try_from(proxy.fastcgi_buffer.bytes())
+                .ok()
+                .filter(|bytes| *bytes <= MAX_BUFFER)
+                .ok_or_else(|| {
+                    let message = format!("fastcgi-buffer = {}: at most 256MiB", proxy.fastcgi_buffer);
+                    ConfigError::Conflict(message)
+                })?,
             connect_timeout: proxy.fastcgi_connect_timeout.get(),
             client_timeout: proxy.client_timeout.get(),
             max_head: proxy.max_head.bytes() as usize,

@@ -45,6 +45,12 @@ pub enum Failure {
     FastCgi(#[from] FastCgiError),
     #[error(transparent)]
     Handover(#[from] HandoverError),
+    /// To nothing that could be asked for, or without end.
+    #[error(
+        "a script redirects locally to {target:?}: {}",
+        cause.map_or("one of many such redirects".to_owned(), |cause| cause.to_string())
+    )]
+    LocalRedirect { target: String, cause: Option<Refusal> },
 }
 
 const SITE_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
@@ -135,6 +141,9 @@ fn describe(failure: &Failure) -> (Kind, StatusCode, &'static str) {
         }
         Failure::Handover(HandoverError::Missing(_)) => {
             (Kind::Static, StatusCode::NOT_FOUND, "There is no such page.")
+        }
+        Failure::LocalRedirect { .. } => {
+            (Kind::Error, StatusCode::BAD_GATEWAY, "The site's answer could not be understood.")
         }
         Failure::Handover(_) => {
             (Kind::Error, StatusCode::INTERNAL_SERVER_ERROR, "The site has named a file that cannot be sent.")

@@ -16,7 +16,7 @@ use http::{Method, Request, Response};
 use hyper::body::Incoming;
 
 use crate::error::{self, Failure};
-use crate::fastcgi;
+use crate::fastcgi::{self, Ran};
 use crate::handover;
 use crate::on_demand;
 use crate::request::{ClientBody, Received, Refusal};
@@ -56,10 +56,43 @@ pub async fn handle(
     response.map(|body| body.recorded(record))
 }
 
-/// A response, and how it counts.
-pub type Answer = (Kind, Response<Body>);
+/// What became of a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// A response, and how it counts.
+    Response(Kind, Response<Body>),
+    /// What a request for this would get.
+    LocalRedirect(String),
+}
+
+/// A local redirect is answered like a request for its target; a script that redirects to itself is not followed
+/// for ever (Apache: LimitInternalRecursion).
+const MAX_LOCAL_REDIRECTS: usize = 10;
 
 async fn answer<'r>(
+    site: &'r Site,
+    request: &Received,
+    body: ClientBody,
+    record: &mut Record,
+) -> (Orders<'r>, Result<(Kind, Response<Body>), Failure>) {
+    let (mut orders, mut answer) = answer_one(site, request, body, record).await;
+    let mut left = MAX_LOCAL_REDIRECTS;
+    loop {
+        let target = match answer {
+            Ok(Answer::Response(kind, response)) => return (orders, Ok((kind, response))),
+            Ok(Answer::LocalRedirect(target)) => target,
+            Err(failure) => return (orders, Err(failure)),
+        };
+        let request = match request.redirected(&target) {
+            Ok(request) if left > 0 => request,
+            refused => return (orders, Err(Failure::LocalRedirect { target, cause: refused.err() })),
+        };
+        left -= 1;
+        (orders, answer) = answer_one(site, &request, ClientBody::none(&site.shutdown), record).await;
+    }
+}
+
+async fn answer_one<'r>(
     site: &'r Site,
     request: &Received,
     body: ClientBody,
@@ -79,7 +112,7 @@ async fn answer<'r>(
                 run(site, request, body, &script, &orders, record).await
             }
         }
-        Ok(Route::Redirect(redirect)) => Ok((Kind::Static, error::redirect(&redirect))),
+        Ok(Route::Redirect(redirect)) => Ok(Answer::Response(Kind::Static, error::redirect(&redirect))),
         Err(error) => Err(error.into()),
     };
     (orders, outcome)
@@ -94,14 +127,18 @@ pub async fn run(
     orders: &Orders<'_>,
     record: &mut Record,
 ) -> Result<Answer, Failure> {
-    let response = fastcgi::run(site, request, body, script, orders, record).await?;
-    Ok((Kind::Php, handover::take(site, request, response).await?))
+    match fastcgi::run(site, request, body, script, orders, record).await? {
+        Ran::Response(response) => {
+            Ok(Answer::Response(Kind::Php, handover::take(site, request, response).await?))
+        }
+        Ran::LocalRedirect(target) => Ok(Answer::LocalRedirect(target)),
+    }
 }
 
 /// A file of the docroot.
 pub fn send(request: &Received, file: StaticFile, orders: &Orders<'_>) -> Result<Answer, Failure> {
     let response = static_files::serve(&request.method, &request.headers, file, orders.expires())?;
-    Ok((Kind::Static, response))
+    Ok(Answer::Response(Kind::Static, response))
 }
 
 const fn is_retrieval(method: &Method) -> bool {

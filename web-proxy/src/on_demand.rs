@@ -100,7 +100,7 @@ pub async fn make<'r>(
         }
     };
     let ran = run(site, request, body, script, orders, record).await;
-    if let Ok((_, response)) = &ran
+    if let Ok(Answer::Response(_, response)) = &ran
         && let Some(patience) = busy_elsewhere(response)
         && let Some((file, its)) = appears(site, request, patience).await
     {

@@ -32,6 +32,8 @@ pub(super) struct Call {
     pub(super) body: RequestBody,
     /// A response to HEAD has no body, whatever the application writes.
     pub(super) bodiless: bool,
+    /// What of the response may wait for the client, in bytes.
+    pub(super) buffer: u32,
     /// How long nothing may happen.
     pub(super) timeout: Duration,
     pub(super) request_id: HeaderValue,
@@ -58,7 +60,7 @@ pub(super) async fn start(
     stream: Stream,
     shutdown: &Shutdown,
 ) -> Result<(Head, RelayBody), FastCgiError> {
-    let (reply, head, body) = Reply::new(call.bodiless);
+    let (reply, head, body) = Reply::new(call.bodiless, call.buffer);
     shutdown.spawn(converse(call, stream, reply));
     // Only a shutdown ends the task without a word.
     let head = head.await.unwrap_or(Err(FastCgiError::Ending))?;
@@ -93,7 +95,7 @@ async fn converse(call: Call, stream: Stream, mut reply: Reply) {
     }
     // The connection is closed and the application free, however slow the client is.
     drop((in_flight, body));
-    reply.finish(outcome).await;
+    reply.finish(outcome);
 }
 
 /// Sends the request. The stream is not shut down behind it: applications may take that for a client that left.

@@ -10,6 +10,8 @@ pub(super) struct Head {
     pub(super) headers: HeaderMap,
     /// What the application promised.
     pub(super) content_length: Option<u64>,
+    /// The response is what a request for this would get (RFC 3875, section 6.2.2).
+    pub(super) local_redirect: Option<String>,
 }
 
 /// What is wrong with a head.
@@ -75,13 +77,13 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, HeadError> {
     // and a page older than its max-age would never be a hit again.
     headers.remove(DATE);
     let content_length = take_length(&mut headers)?;
-    let status = status.unwrap_or(if headers.contains_key(LOCATION) {
-        // A client redirect; PHP says it in Status (section 6.2.3).
-        StatusCode::FOUND
-    } else {
-        StatusCode::OK
-    });
-    Ok(Head { status, headers, content_length })
+    let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
+    let local_redirect = location
+        .filter(|location| status.is_none() && location.starts_with('/') && !location.starts_with("//"))
+        .map(str::to_owned);
+    // A client redirect; PHP says it in Status (section 6.2.3).
+    let unsaid = if headers.contains_key(LOCATION) { StatusCode::FOUND } else { StatusCode::OK };
+    Ok(Head { status: status.unwrap_or(unsaid), headers, content_length, local_redirect })
 }
 
 /// `404 Not Found`; the words do not matter.

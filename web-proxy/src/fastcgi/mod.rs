@@ -36,6 +36,14 @@ use crate::route::Script;
 use crate::rules::Orders;
 use crate::site::Site;
 
+/// What the application wants.
+#[derive(Debug)]
+pub enum Ran {
+    Response(Response<Body>),
+    /// What a request for this path and query would get (RFC 3875, section 6.2.2).
+    LocalRedirect(String),
+}
+
 /// Runs `script` for `request` and gives its response once the head is there.
 pub async fn run(
     site: &Site,
@@ -44,7 +52,7 @@ pub async fn run(
     script: &Script,
     orders: &Orders<'_>,
     record: &mut Record,
-) -> Result<Response<Body>, FastCgiError> {
+) -> Result<Ran, FastCgiError> {
     let mut body = RequestBody::receive(body, &site.body_limits).await?;
     let mut params = params::params(request, script, body.length(), &site.place);
     orders.edits().for_each(|edits| edits.of_params(&mut params, request));
@@ -61,6 +69,7 @@ pub async fn run(
             params: params.clone(),
             body: std::mem::replace(&mut body, RequestBody::None),
             bodiless: request.method == Method::HEAD,
+            buffer: site.config.fastcgi_buffer,
             timeout: site.config.fastcgi_timeout,
             request_id: request.id.clone(),
             in_flight,
@@ -70,7 +79,10 @@ pub async fn run(
         match answer {
             Ok((head, relay)) => {
                 site.metrics.fastcgi_seconds.observe(started.elapsed());
-                return Ok(response(&request.method, head, relay));
+                return Ok(match head.local_redirect {
+                    Some(target) => Ran::LocalRedirect(target),
+                    None => Ran::Response(response(&request.method, head, relay)),
+                });
             }
             Err(error) if error.is_silent() && repeatable => {
                 tracing::debug!(request_id = request.id.to_str().unwrap_or("-"), %error, "trying once more");

@@ -1,18 +1,19 @@
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// The body of the application's response, as it comes. Dropping it gives the exchange up.
 #[derive(Debug)]
 pub struct RelayBody {
-    pieces: mpsc::Receiver<Piece>,
+    pieces: mpsc::UnboundedReceiver<Piece>,
     ended: bool,
 }
 
 #[derive(Debug)]
 pub(super) enum Piece {
-    Data(Bytes),
+    /// Bytes, and their place in the buffer, which is free once they are taken.
+    Data { bytes: Bytes, _room: OwnedSemaphorePermit },
     /// The application has ended the request: the body is complete.
     End,
 }
@@ -23,7 +24,7 @@ pub(super) enum Piece {
 pub struct Truncated;
 
 impl RelayBody {
-    pub(super) const fn new(pieces: mpsc::Receiver<Piece>) -> Self {
+    pub(super) const fn new(pieces: mpsc::UnboundedReceiver<Piece>) -> Self {
         Self { pieces, ended: false }
     }
 
@@ -32,9 +33,9 @@ impl RelayBody {
             return Poll::Ready(None);
         }
         let piece = ready!(self.pieces.poll_recv(cx));
-        self.ended = !matches!(piece, Some(Piece::Data(_)));
+        self.ended = !matches!(piece, Some(Piece::Data { .. }));
         Poll::Ready(match piece {
-            Some(Piece::Data(bytes)) => Some(Ok(bytes)),
+            Some(Piece::Data { bytes, .. }) => Some(Ok(bytes)),
             Some(Piece::End) => None,
             None => Some(Err(Truncated)),
         })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::head::{self, Head, HeadError, MAX_HEAD};
 use super::relay_body::Piece;
@@ -16,7 +16,11 @@ pub(super) struct Reply {
     head: Option<oneshot::Sender<Result<Head, FastCgiError>>>,
     /// The head as far as it has come.
     partial: BytesMut,
-    pieces: mpsc::Sender<Piece>,
+    /// Bounded by `room`.
+    pieces: mpsc::UnboundedSender<Piece>,
+    /// What the buffer still takes, in bytes.
+    room: Arc<Semaphore>,
+    buffer: u32,
     /// What the body still lacks, where the head said a length.
     left: Option<u64>,
     length: u64,
@@ -25,15 +29,24 @@ pub(super) struct Reply {
     satisfied: Arc<AtomicBool>,
 }
 
+/// What a piece costs at least: an application that flushes byte by byte must not fill memory with their places.
+const MIN_CHARGE: u32 = 256;
+
 impl Reply {
-    pub(super) fn new(bodiless: bool) -> (Self, oneshot::Receiver<Result<Head, FastCgiError>>, RelayBody) {
+    /// `buffer`: as many bytes may wait for the client. One piece may always.
+    pub(super) fn new(
+        bodiless: bool,
+        buffer: u32,
+    ) -> (Self, oneshot::Receiver<Result<Head, FastCgiError>>, RelayBody) {
         let (head, receiver) = oneshot::channel();
-        // One piece waits while another is on its way to the client: more would only cost memory.
-        let (pieces, body) = mpsc::channel(1);
+        let (pieces, body) = mpsc::unbounded_channel();
+        let buffer = buffer.max(MIN_CHARGE);
         let reply = Self {
             head: Some(head),
             partial: BytesMut::new(),
             pieces,
+            room: Arc::new(Semaphore::new(buffer as usize)),
+            buffer,
             left: None,
             length: 0,
             bodiless,
@@ -90,8 +103,11 @@ impl Reply {
             *left = left.checked_sub(piece.len() as u64).ok_or(FastCgiError::Length(self.length))?;
         }
         self.note_satisfaction();
+        let charge = u32::try_from(piece.len()).unwrap_or(u32::MAX).clamp(MIN_CHARGE, self.buffer);
+        // Never closed.
+        let Ok(room) = Arc::clone(&self.room).acquire_many_owned(charge).await else { return Ok(()) };
         // Nobody there: `abandoned` knows.
-        let _ = self.pieces.send(Piece::Data(piece)).await;
+        let _ = self.pieces.send(Piece::Data { bytes: piece, _room: room });
         Ok(())
     }
 
@@ -113,14 +129,14 @@ impl Reply {
     }
 
     /// The last word. Without one, the body ends as a truncated one.
-    pub(super) async fn finish(self, outcome: Result<(), FastCgiError>) {
+    pub(super) fn finish(self, outcome: Result<(), FastCgiError>) {
         match (outcome, self.head) {
             (Err(error), Some(head)) => {
                 // Nobody there: nothing to say.
                 let _ = head.send(Err(error));
             }
             (Ok(()), _) => {
-                let _ = self.pieces.send(Piece::End).await;
+                let _ = self.pieces.send(Piece::End);
             }
             (Err(_), None) => {}
         }

@@ -24,6 +24,11 @@ impl ClientBody {
         Self { body: Some(body), shutdown: shutdown.clone() }
     }
 
+    /// Of a request that is not a client's.
+    pub fn none(shutdown: &Shutdown) -> Self {
+        Self { body: None, shutdown: shutdown.clone() }
+    }
+
     /// The length that the client has said; `None` for a chunked body.
     pub fn length(&self) -> Option<u64> {
         self.body.as_ref().map_or(Some(0), |body| body.size_hint().exact())

@@ -8,7 +8,9 @@ use common::http::forwarded::{Client, FORWARDED, Scheme, TrustedProxies};
 use common::http::request_id;
 use common::http::strict::Violation;
 use common::listener::Peer;
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
 use http::uri::Authority;
 use http::{Method, Uri, Version, request};
 
@@ -110,6 +112,19 @@ impl Received {
             // `http://host?query` has an empty path.
             target => Cow::Owned(format!("/{target}")),
         }
+    }
+
+    /// The request that a local redirect stands for (RFC 3875, section 6.2.2): a GET without a body.
+    pub fn redirected(&self, target: &str) -> Result<Self, Refusal> {
+        let uri: Uri = target.parse().map_err(|_| Refusal::Path(PathError::NotAbsolute))?;
+        let path = UrlPath::parse(uri.path())?;
+        let mut headers = self.headers.clone();
+        for name in [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
+            headers.remove(name);
+        }
+        let method = if self.method == Method::HEAD { Method::HEAD } else { Method::GET };
+        let (host, client, id) = (self.host.clone(), self.client.clone(), self.id.clone());
+        Ok(Self { method, uri, version: self.version, headers, path, host, client, peer: self.peer, id })
     }
 
     /// The host that the client has asked for, in lower case and without a port; empty where it has asked for none.

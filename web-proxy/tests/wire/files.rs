@@ -260,10 +260,11 @@ async fn the_access_log() {
 
 #[tokio::test]
 async fn every_metric_is_documented_and_every_documented_one_is_there() {
-    let proxy = Proxy::start(NOBODY, &[]).await;
+    let proxy = Proxy::start(NOBODY, &["--preset=drupal"]).await;
     proxy.file("a.txt", "abc");
     proxy.get("/a.txt").await;
     proxy.get("/node").await;
+    proxy.get("/sites/default/files/css/css_x.css").await;
     proxy.is_idle().await;
     assert_eq!(proxy.metrics().await.described(""), Metrics::documented("web_proxy_").unwrap());
 }

@@ -7,5 +7,6 @@ mod files;
 mod handover;
 mod on_demand;
 mod php_fpm;
+mod relaying;
 mod scripts;
 mod support;

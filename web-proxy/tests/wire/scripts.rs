@@ -120,7 +120,7 @@ async fn heads() {
     let app = FakeFastCgiApp::tcp(async |mut exchange| {
         let output = match exchange.param("REQUEST_URI").as_str() {
             "/status" => "Status: 404 Not Found\r\nContent-Type: text/plain\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\nno".into(),
-            "/redirect" => "Location: /else\r\n\r\n".into(),
+            "/redirect" => "Location: https://else.example/\r\n\r\n".into(),
             "/hop" => "Connection: X-Hop\r\nX-Hop: 1\r\nTransfer-Encoding: chunked\r\nX-Stays: 1\r\n\r\nbody".into(),
             "/not-modified" => "Status: 304 Not Modified\r\nContent-Length: 4\r\nETag: \"x\"\r\n\r\nbody".into(),
             "/large" => format!("X-Tags: {}\r\nX-More: {}\r\n\r\nbody", "t".repeat(40_000), "u".repeat(40_000)),
@@ -145,7 +145,7 @@ async fn heads() {
     assert_eq!(response.all("set-cookie").collect::<Vec<_>>(), ["a=1", "b=2"]);
     assert_eq!(response.header("status"), None);
     let response = proxy.get("/redirect").await;
-    assert_eq!((response.status, response.header("location")), (302, Some("/else")));
+    assert_eq!((response.status, response.header("location")), (302, Some("https://else.example/")));
     let response = proxy.get("/hop").await;
     assert_eq!((response.header("x-hop"), response.header("x-stays")), (None, Some("1")));
     assert_eq!((response.status, response.text().as_str()), (200, "body"));

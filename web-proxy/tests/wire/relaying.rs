@@ -1,0 +1,101 @@
+//! How the application's response reaches the client: redirects within the site, and what waits for a slow client.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use test_support::client::Client;
+use test_support::fastcgi_app::{FakeFastCgiApp, page};
+use test_support::wait::{DEADLINE, wait_until};
+
+use crate::support::Proxy;
+
+#[tokio::test]
+async fn a_local_redirect_is_answered_like_a_request_for_its_target() {
+    let app = FakeFastCgiApp::tcp(async |mut exchange| match exchange.param("REQUEST_URI").as_str() {
+        "/to-file" => exchange.respond("Location: /a.txt\r\n\r\nnot this").await,
+        "/to-script" => exchange.respond("Location: /shown?x=y\r\n\r\n").await,
+        "/client" => exchange.respond("Status: 303 See Other\r\nLocation: /a.txt\r\n\r\n").await,
+        "/elsewhere" => exchange.respond("Location: //evil.example/\r\n\r\n").await,
+        "/round" => exchange.respond("Location: /round\r\n\r\n").await,
+        "/outside" => exchange.respond("Location: /../x\r\n\r\n").await,
+        _ => {
+            let said = ["REQUEST_METHOD", "QUERY_STRING", "CONTENT_LENGTH", "HTTP_COOKIE"];
+            let said: Vec<String> = said.iter().map(|name| exchange.param(name)).collect();
+            exchange.respond(page(&said.join(" "))).await
+        }
+    })
+    .await
+    .unwrap();
+    let proxy = Proxy::start(&app.address(), &[]).await;
+    proxy.file("a.txt", "the file");
+    let file = proxy.get("/to-file").await;
+    assert_eq!((file.status, file.text().as_str()), (200, "the file"));
+    let post = proxy.request("POST", "/to-script", &[("Cookie", "a=b")], b"body").await;
+    assert_eq!((post.status, post.text().as_str()), (200, "GET x=y  a=b"));
+    for (path, status, location) in
+        [("/client", 303, Some("/a.txt")), ("/elsewhere", 302, Some("//evil.example/"))]
+    {
+        let response = proxy.get(path).await;
+        assert_eq!((response.status, response.header("location")), (status, location), "{path}");
+    }
+    let before = app.requests().len();
+    assert_eq!(proxy.get("/round").await.status, 502);
+    assert_eq!(app.requests().len() - before, 11);
+    assert_eq!(proxy.get("/outside").await.status, 502);
+    proxy.is_idle().await;
+}
+
+/// Large enough that the kernel's buffers do not hold it.
+const LARGE: usize = 16 << 20;
+const PIECE: usize = 64 << 10;
+
+/// An application that writes a large page, and what it has written so far.
+async fn writer() -> (FakeFastCgiApp, Arc<AtomicUsize>) {
+    let written = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&written);
+    let app = FakeFastCgiApp::tcp(move |mut exchange| {
+        let written = Arc::clone(&count);
+        async move {
+            exchange.stdout(format!("Content-Length: {LARGE}\r\n\r\n")).await?;
+            for _ in 0..LARGE / PIECE {
+                exchange.stdout(vec![b'x'; PIECE]).await?;
+                written.fetch_add(PIECE, Ordering::Relaxed);
+            }
+            exchange.end().await
+        }
+    })
+    .await
+    .unwrap();
+    (app, written)
+}
+
+async fn reads_nothing(proxy: &Proxy) -> Client {
+    let mut client = Client::connect_narrow(proxy.address, 4096).await.unwrap();
+    client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    assert_eq!(client.response_head("GET").await.unwrap().status, 200);
+    client
+}
+
+#[tokio::test]
+async fn a_buffer_frees_the_application_of_a_slow_client() {
+    let (app, written) = writer().await;
+    let proxy = Proxy::start(&app.address(), &["--fastcgi-buffer=16MiB"]).await;
+    let client = reads_nothing(&proxy).await;
+    proxy.metric_becomes("web_proxy_fastcgi_in_flight", 0.0).await;
+    assert_eq!(written.load(Ordering::Relaxed), LARGE);
+    // The client has not had it yet.
+    assert!((proxy.metric("web_proxy_requests_in_flight", &[]).await - 1.0).abs() < 0.1);
+    drop(client);
+    proxy.is_idle().await;
+}
+
+#[tokio::test]
+async fn what_the_buffer_does_not_hold_the_application_keeps() {
+    let (app, written) = writer().await;
+    let proxy = Proxy::start(&app.address(), &[]).await;
+    let client = reads_nothing(&proxy).await;
+    wait_until("the first pieces", DEADLINE, async || written.load(Ordering::Relaxed) > 0).await;
+    drop(client);
+    proxy.is_idle().await;
+    assert!(written.load(Ordering::Relaxed) < LARGE, "more than buffers hold was taken from the application");
+}
