@@ -16,6 +16,28 @@ pub struct Chain {
     pub fpm: PhpFpm,
 }
 
+/// web-proxy → PHP-FPM, and nothing else: what stands in the place of Apache.
+#[derive(Debug)]
+pub struct Alone {
+    pub web: Service,
+    pub fpm: PhpFpm,
+}
+
+/// What a site is served by.
+pub trait Front: Sized {
+    fn start(plan: Plan<'_>) -> impl Future<Output = anyhow::Result<Self>>;
+
+    /// Where browsers go.
+    fn address(&self) -> SocketAddr;
+
+    /// Everything that was logged, for the message of a test that fails.
+    fn logs(&self) -> String;
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address())
+    }
+}
+
 /// What a chain is made of.
 #[derive(Debug, Clone)]
 pub struct Plan<'a> {
@@ -33,11 +55,15 @@ impl<'a> Plan<'a> {
     pub fn new(docroot: &'a Path, preset: &'a str) -> Self {
         Self { docroot, preset, workers: 8, fpm: PhpFpm::builder(), edge: &[], web: &[], gateway: &[] }
     }
+
+    async fn php(&self) -> anyhow::Result<PhpFpm> {
+        self.fpm.clone().max_children(self.workers).start().await
+    }
 }
 
 impl Chain {
     pub async fn start(plan: Plan<'_>) -> anyhow::Result<Self> {
-        let fpm = plan.fpm.max_children(plan.workers).start().await?;
+        let fpm = plan.php().await?;
         let (upstream, workers) = (fpm.address(), plan.workers.to_string());
         let flags = ["--upstream", upstream.as_str(), "--workers-per-upstream", workers.as_str()];
         let gateway = Service::start("fpm-gateway", &[&flags[..], plan.gateway].concat()).await?;
@@ -69,5 +95,37 @@ impl Chain {
             self.gateway.log(),
             self.fpm.log()
         )
+    }
+}
+
+impl Front for Chain {
+    async fn start(plan: Plan<'_>) -> anyhow::Result<Self> {
+        Self::start(plan).await
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.address()
+    }
+
+    fn logs(&self) -> String {
+        self.logs()
+    }
+}
+
+impl Front for Alone {
+    async fn start(plan: Plan<'_>) -> anyhow::Result<Self> {
+        let fpm = plan.php().await?;
+        let (docroot, fastcgi) = (plan.docroot.display().to_string(), fpm.address());
+        let flags = ["--docroot", docroot.as_str(), "--fastcgi", fastcgi.as_str(), "--preset", plan.preset];
+        let web = Service::start("web-proxy", &[&flags[..], plan.web].concat()).await?;
+        Ok(Self { web, fpm })
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.web.address()
+    }
+
+    fn logs(&self) -> String {
+        format!("web-proxy:\n{}\nPHP-FPM:\n{}", self.web.log(), self.fpm.log())
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use tempfile::TempDir;
 use test_support::mariadb::{MariaDb, PASSWORD, USER};
 
-use crate::chain::{Chain, Plan};
+use crate::chain::{Chain, Front, Plan};
 use crate::service::cache;
 use crate::visitor::Visitor;
 
@@ -17,13 +17,13 @@ pub const TITLE: &str = "A site in a test";
 
 /// WordPress, installed and served. Its parts are dropped in the order of the fields.
 #[derive(Debug)]
-pub struct WordPress {
-    pub chain: Chain,
+pub struct WordPress<F = Chain> {
+    pub chain: F,
     pub database: MariaDb,
     folder: TempDir,
 }
 
-impl WordPress {
+impl<F: Front> WordPress<F> {
     /// The files and an empty database: nobody has been to `wp-admin/install.php` yet.
     pub async fn unpack() -> anyhow::Result<Self> {
         let database = MariaDb::start(&["wordpress"]).await?;
@@ -36,7 +36,7 @@ impl WordPress {
         fs::write(docroot.join("wp-config.php"), configuration(&database))?;
         fs::create_dir_all(docroot.join("wp-content/mu-plugins"))?;
         fs::write(docroot.join("wp-content/mu-plugins/test.php"), PLUGIN)?;
-        let chain = Chain::start(Plan::new(&docroot, "wordpress")).await?;
+        let chain = F::start(Plan::new(&docroot, "wordpress")).await?;
         Ok(Self { chain, database, folder })
     }
 

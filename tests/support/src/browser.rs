@@ -1,9 +1,11 @@
 //! Headless Chromium through chromedriver, with a profile of its own.
 
+use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -44,6 +46,8 @@ pub struct Browser {
     client: Client,
     session: String,
     driver: SocketAddr,
+    /// Addresses of requests by the browser's names for them.
+    asked: Mutex<HashMap<String, String>>,
     /// Before the folder, which the browser writes to until it ends.
     group: Group,
     _folder: TempDir,
@@ -74,7 +78,7 @@ impl Browser {
             .await
             .with_context(|| group.log())?;
         let session = client.session_id().await?.context("chromedriver gave no session")?;
-        Ok(Self { client, session, driver, group, _folder: folder })
+        Ok(Self { client, session, driver, asked: Mutex::default(), group, _folder: folder })
     }
 
     /// For whatever is not here.
@@ -116,6 +120,17 @@ impl Browser {
             field.clear().await?;
         }
         field.send_keys(text).await.with_context(|| format!("typing into {selector}"))
+    }
+
+    /// Gives keys to whatever has the focus, as a person types them.
+    pub async fn type_keys(&self, keys: &str) -> anyhow::Result<()> {
+        let element = self.client.active_element().await?;
+        element.send_keys(keys).await.with_context(|| format!("typing {keys:?}"))
+    }
+
+    /// Forgets who this person is: all cookies.
+    pub async fn forget(&self) -> anyhow::Result<()> {
+        Ok(self.client.delete_all_cookies().await?)
     }
 
     /// Clicks and waits until another document has been loaded.
@@ -164,14 +179,83 @@ impl Browser {
 
     /// What the console said at level SEVERE since the last call: script errors and failed loads.
     pub async fn console_errors(&self) -> anyhow::Result<Vec<String>> {
-        let path = format!("/session/{}/se/log", self.session);
-        let headers = [("Content-Type", "application/json")];
-        let body = json!({ "type": "browser" }).to_string();
-        let response = client::request(self.driver, "POST", &path, &headers, body.as_bytes()).await?;
-        let log: Value = serde_json::from_slice(&response.body)?;
-        let entries = log["value"].as_array().with_context(|| format!("the console: {log}"))?;
+        let entries = self.entries("browser").await?;
         let severe = entries.iter().filter(|entry| entry["level"] == "SEVERE");
         Ok(severe.map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect())
+    }
+
+    /// What the browser asked the network for since the last call, scripts' requests included.
+    pub async fn loads(&self) -> anyhow::Result<Loads> {
+        let entries = self.entries("performance").await?;
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loads = Loads::default();
+        for entry in entries {
+            let event: Value = serde_json::from_str(entry["message"].as_str().unwrap_or_default())?;
+            loads.note(&event["message"], &mut asked);
+        }
+        Ok(loads)
+    }
+
+    /// The driver's log of this kind since the last call.
+    async fn entries(&self, kind: &str) -> anyhow::Result<Vec<Value>> {
+        let path = format!("/session/{}/se/log", self.session);
+        let headers = [("Content-Type", "application/json")];
+        let body = json!({ "type": kind }).to_string();
+        let response = client::request(self.driver, "POST", &path, &headers, body.as_bytes()).await?;
+        let mut log: Value = serde_json::from_slice(&response.body)?;
+        match log["value"].take() {
+            Value::Array(entries) => Ok(entries),
+            other => anyhow::bail!("the {kind} log: {other}"),
+        }
+    }
+}
+
+/// The browser's requests and what became of them.
+#[derive(Debug, Default, Clone)]
+pub struct Loads {
+    /// Address and status of each response, in the order in which they came.
+    pub answered: Vec<(String, u64)>,
+    /// Requests without a response, or with one that broke off.
+    pub failed: Vec<String>,
+}
+
+impl Loads {
+    /// Everything that did not go well: broken off, or answered with 400 and above.
+    pub fn problems(&self) -> Vec<String> {
+        let refused = self.answered.iter().filter(|(_, status)| *status >= 400);
+        let refused = refused.map(|(url, status)| format!("{status} {url}"));
+        refused.chain(self.failed.iter().cloned()).collect()
+    }
+
+    /// An event of the protocol that developer tools speak.
+    fn note(&mut self, event: &Value, asked: &mut HashMap<String, String>) {
+        let params = &event["params"];
+        let id = params["requestId"].as_str().unwrap_or_default();
+        match event["method"].as_str() {
+            Some("Network.requestWillBeSent") => {
+                let url = params["request"]["url"].as_str().unwrap_or_default();
+                asked.insert(id.to_owned(), url.to_owned());
+            }
+            Some("Network.responseReceived") => {
+                let response = &params["response"];
+                let url = response["url"].as_str().unwrap_or_default();
+                // What a page holds itself was asked of nobody.
+                if url.starts_with("http") {
+                    self.answered.push((url.to_owned(), response["status"].as_u64().unwrap_or(0)));
+                }
+            }
+            // A page that is left cancels what it still waits for.
+            Some("Network.loadingFailed") if params["canceled"] != Value::Bool(true) => {
+                let why = params["errorText"].as_str().unwrap_or_default();
+                // What no page has asked for, the browser did for itself.
+                if let Some(url) = asked.get(id)
+                    && why != "net::ERR_ABORTED"
+                {
+                    self.failed.push(format!("{why} {url}"));
+                }
+            }
+            _ => {}
+        }
     }
 }
 
@@ -181,7 +265,7 @@ fn capabilities(chromium: &Path, profile: &Path) -> anyhow::Result<serde_json::M
     let capabilities = json!({
         "browserName": "chrome",
         "goog:chromeOptions": { "binary": chromium, "args": args },
-        "goog:loggingPrefs": { "browser": "ALL" },
+        "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
     });
     Ok(serde_json::from_value(capabilities)?)
 }
@@ -211,6 +295,11 @@ mod tests {
         assert_eq!(browser.broken_images().await.unwrap().len(), 1);
         let errors = browser.console_errors().await.unwrap();
         assert!(errors.iter().any(|error| error.contains("missing.png")), "{errors:?}");
+        let loads = browser.loads().await.unwrap();
+        assert!(loads.answered.contains(&(format!("{}/", origin.url()), 200)), "{loads:?}");
+        let missing = format!("404 {}/missing.png", origin.url());
+        assert!(loads.problems().contains(&missing), "{loads:?}");
+        assert!(browser.loads().await.unwrap().answered.is_empty());
         browser.type_into("input", "new").await.unwrap();
         browser.click_through("button").await.unwrap();
         assert_eq!(browser.text("body").await.unwrap(), "q=new");
