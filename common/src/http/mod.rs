@@ -1,6 +1,7 @@
 //! HTTP that both edge-cache and web-proxy speak.
 
 pub mod access_log;
+pub mod coding;
 pub mod entity_tag;
 pub mod error_page;
 pub mod forwarded;

@@ -1,6 +1,7 @@
 use std::io::Write as _;
 
 use bytes::Bytes;
+use common::http::coding::is_compressible;
 use flate2::write::GzEncoder;
 use http::StatusCode;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE};
@@ -87,40 +88,6 @@ fn is_worth_it(head: &Head, length: u64, compression: Compression) -> bool {
         && fields.get(&CONTENT_TYPE).is_some_and(is_compressible)
         && fields.get(&CONTENT_RANGE).is_none()
         && OF_THE_CODING.iter().all(|name| fields.get(name).is_none())
-}
-
-/// Beside `text/…`, `…+xml` and `…+json`.
-const COMPRESSIBLE: [&[u8]; 16] = [
-    b"application/javascript",
-    b"application/x-javascript",
-    b"application/ecmascript",
-    b"application/json",
-    b"application/manifest+json",
-    b"application/xml",
-    b"application/wasm",
-    b"application/rtf",
-    b"application/vnd.ms-fontobject",
-    b"application/x-font-ttf",
-    b"application/x-font-opentype",
-    b"font/ttf",
-    b"font/otf",
-    b"font/collection",
-    b"image/bmp",
-    b"image/x-icon",
-];
-
-/// Text in its many forms; images, sound, films, archives and web fonts are compressed already.
-fn is_compressible(content_type: &[u8]) -> bool {
-    let end = content_type.iter().position(|byte| *byte == b';').unwrap_or(content_type.len());
-    let media = content_type[..end].trim_ascii().to_ascii_lowercase();
-    if media.starts_with(b"text/") {
-        // Events have to arrive one by one.
-        return media != b"text/event-stream";
-    }
-    COMPRESSIBLE.contains(&&media[..])
-        || media.ends_with(b"+xml")
-        || media.ends_with(b"+json")
-        || media == b"image/vnd.microsoft.icon"
 }
 
 fn compress(chunks: &[Bytes], compression: Compression) -> Option<Vec<u8>> {

@@ -170,7 +170,7 @@ fn form(coding: Coding, may_transform: bool, request: &HeaderMap) -> Option<Form
     if coding == Coding::Identity {
         return Some(Form::AsStored);
     }
-    Accepted::of(request).form(coding, may_transform)
+    Form::of(Accepted::of(request), coding, may_transform)
 }
 
 fn add_vary(headers: &mut HeaderMap) {

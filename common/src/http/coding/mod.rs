@@ -1,0 +1,24 @@
+//! Content codings, for whoever compresses and whoever chooses (RFC 9110, sections 8.4 and 12.5.3).
+//!
+//! 1. [`Accepted`]: what a client accepts, in weights.
+//! 2. [`is_compressible`]: which types are worth it.
+//! 3. [`may_transform`]: which responses may be changed on their way.
+
+mod accept;
+mod compressible;
+
+use http::HeaderMap;
+use http::header::CACHE_CONTROL;
+
+pub use accept::{Accepted, Weight};
+pub use compressible::is_compressible;
+
+/// Whether a response may be changed on its way.
+pub fn may_transform(response: &HeaderMap) -> bool {
+    !response.get_all(CACHE_CONTROL).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
+    })
+}
