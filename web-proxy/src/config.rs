@@ -21,6 +21,7 @@ use crate::docroot::is_script;
 use crate::handover::Internal;
 use crate::route::path::UrlPath;
 use crate::rules::{Preset, Rules};
+use crate::static_files::{FileOptions, Settings};
 
 /// Static files and FastCGI for a PHP site.
 #[derive(Debug, Parser)]
@@ -54,6 +55,8 @@ pub struct Options {
     pub print_rules: bool,
     #[command(flatten)]
     pub proxy: ProxyOptions,
+    #[command(flatten)]
+    pub files: FileOptions,
     #[command(flatten)]
     pub listening: ListenOptions,
     #[command(flatten)]
@@ -138,6 +141,7 @@ pub struct Config {
     pub script_root: Option<PathBuf>,
     pub follow_symlinks: bool,
     pub internal: Vec<Internal>,
+    pub files: Settings,
     pub server_name: Option<String>,
     pub max_body: u64,
     pub spool: PathBuf,
@@ -171,7 +175,7 @@ const MIN_HEAD: u64 = 8 << 10;
 impl Config {
     /// Checks what no single option can know, and reads the rules: those of `file` stand under the key with it.
     pub fn resolve(options: Options, file: Option<(&ConfigFile, &str)>) -> Result<Self, ConfigError> {
-        let Options { docroot, proxy, shutdown, access, .. } = options;
+        let Options { docroot, proxy, files, shutdown, access, .. } = options;
         let spool = proxy.spool.unwrap_or_else(std::env::temp_dir);
         for (key, folder) in [("docroot", &docroot), ("spool", &spool)] {
             // Whoever only asks for a running service's health may be elsewhere.
@@ -199,6 +203,7 @@ impl Config {
             script_root: proxy.script_root,
             follow_symlinks: proxy.follow_symlinks,
             internal: proxy.internal,
+            files: Settings::resolve(files)?,
             server_name: proxy.server_name,
             max_body: proxy.max_body.bytes(),
             spool,
@@ -283,6 +288,9 @@ mod tests {
             ("--index=a/b", "expected a file's name"),
             ("--max-head=1KiB", "at least 8KiB"),
             ("--preset=joomla", "joomla"),
+            ("--precompressed=br,off", "off stands alone"),
+            ("--precompressed=deflate", "zstd"),
+            ("--types=glb", "expected EXTENSION=TYPE"),
         ];
         for (flag, message) in cases {
             let flags =

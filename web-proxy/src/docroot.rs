@@ -106,6 +106,16 @@ impl Docroot {
         Err(MapError::Io(Errno::NOENT.into()))
     }
 
+    /// The regular file at exactly this path; `None` if there is none. One look, without a walk.
+    pub fn open_file(&self, path: &UrlPath, wait: Wait) -> Result<Option<(File, Metadata)>, MapError> {
+        match self.look(path, path.trimmed_len(), wait) {
+            Ok(Mapped { found: Found::File(file, metadata), .. }) => Ok(Some((file, metadata))),
+            Ok(_) | Err(MapError::Special) => Ok(None),
+            Err(MapError::Io(error)) if is_missing(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What the first `end` bytes of the path are.
     fn look(&self, path: &UrlPath, end: usize, wait: Wait) -> Result<Mapped, MapError> {
         let relative = path.below(end);

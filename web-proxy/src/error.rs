@@ -13,7 +13,7 @@ use crate::handover::HandoverError;
 use crate::request::Refusal;
 use crate::respond::{Body, Kind};
 use crate::route::{Redirect, RouteError};
-use crate::static_files::{Guard, METHODS, NOSNIFF};
+use crate::static_files::{FileBodyError, Guard, METHODS, NOSNIFF, ServeError};
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +40,7 @@ pub enum Failure {
     #[error(transparent)]
     Route(#[from] RouteError),
     #[error(transparent)]
-    Guard(#[from] Guard),
+    File(#[from] ServeError),
     #[error(transparent)]
     FastCgi(#[from] FastCgiError),
     #[error(transparent)]
@@ -75,7 +75,7 @@ pub fn answer(failure: &Failure) -> (Kind, Response<Body>) {
     let mut response = page(status, detail);
     let headers = response.headers_mut();
     match failure {
-        Failure::Guard(Guard::Method) => headers.insert(ALLOW, METHODS),
+        Failure::File(ServeError::Guard(Guard::Method)) => headers.insert(ALLOW, METHODS),
         Failure::Refusal(Refusal::Method) => headers.insert(ALLOW, SITE_METHODS),
         _ if status == StatusCode::SERVICE_UNAVAILABLE => headers.insert(RETRY_AFTER, RETRY),
         _ => None,
@@ -135,10 +135,18 @@ fn describe(failure: &Failure) -> (Kind, StatusCode, &'static str) {
                 (Kind::Error, StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read at the moment.")
             }
         },
-        Failure::Guard(Guard::Source) => forbidden(),
-        Failure::Guard(Guard::Method) => {
-            (Kind::Static, StatusCode::METHOD_NOT_ALLOWED, "A file cannot be asked this way.")
-        }
+        Failure::File(error) => match error {
+            ServeError::Guard(Guard::Source) => forbidden(),
+            ServeError::Guard(Guard::Method) => {
+                (Kind::Static, StatusCode::METHOD_NOT_ALLOWED, "A file cannot be asked this way.")
+            }
+            ServeError::Body(FileBodyError::Changed | FileBodyError::Shrunk) => {
+                (Kind::Error, StatusCode::SERVICE_UNAVAILABLE, "The file is being written at the moment.")
+            }
+            ServeError::Body(FileBodyError::Io(_) | FileBodyError::TimedOut) => {
+                (Kind::Error, StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read at the moment.")
+            }
+        },
         Failure::Handover(HandoverError::Missing(_)) => {
             (Kind::Static, StatusCode::NOT_FOUND, "There is no such page.")
         }

@@ -24,7 +24,7 @@ use crate::respond::{Body, Kind, Record};
 use crate::route::{Route, Routed, Script, StaticFile};
 use crate::rules::Orders;
 use crate::site::Site;
-use crate::static_files;
+use crate::static_files::{self, ServeError};
 
 /// `violation`: the request stands in for one that was not in order.
 pub async fn handle(
@@ -102,8 +102,18 @@ async fn answer_one<'r>(
     if matches!(route, Ok(Route::File(_))) && on_demand::settled(site, request).await {
         Routed { orders, route } = site.router.route(request).await;
     }
+    if let Ok(Route::File(file)) = route {
+        match send(site, request, *file, &orders).await {
+            // Replaced, written to or gone since it was found: looking once more finds what is there now.
+            Err(Failure::File(ServeError::Body(error))) => {
+                tracing::debug!(request_id = request.id.to_str().unwrap_or("-"), %error, "trying once more");
+                Routed { orders, route } = site.router.route(request).await;
+            }
+            sent => return (orders, sent),
+        }
+    }
     let outcome = match route {
-        Ok(Route::File(file)) => send(request, *file, &orders),
+        Ok(Route::File(file)) => send(site, request, *file, &orders).await,
         Ok(Route::Script(script)) => {
             record.runs(&script);
             if script.on_demand && is_retrieval(&request.method) {
@@ -136,8 +146,14 @@ pub async fn run(
 }
 
 /// A file of the docroot.
-pub fn send(request: &Received, file: StaticFile, orders: &Orders<'_>) -> Result<Answer, Failure> {
-    let response = static_files::serve(&request.method, &request.headers, file, orders.expires())?;
+pub async fn send(
+    site: &Site,
+    request: &Received,
+    file: StaticFile,
+    orders: &Orders<'_>,
+) -> Result<Answer, Failure> {
+    let (settings, expires) = (&site.config.files, orders.expires());
+    let response = static_files::serve(settings, &request.method, &request.headers, file, expires).await?;
     Ok(Answer::Response(Kind::Static, response))
 }
 

@@ -24,7 +24,7 @@ use crate::respond::Body;
 use crate::route::path::{PathError, UrlPath, encoded};
 use crate::route::{StaticFile, map};
 use crate::site::Site;
-use crate::static_files::{self, Guard};
+use crate::static_files::{self, FileBodyError, Guard, ServeError};
 
 pub const X_ACCEL_REDIRECT: HeaderName = HeaderName::from_static("x-accel-redirect");
 pub const X_SENDFILE: HeaderName = HeaderName::from_static("x-sendfile");
@@ -59,6 +59,8 @@ pub enum HandoverError {
     Missing(HeaderValue),
     #[error("the application has named {value:?}: {cause}")]
     Map { value: HeaderValue, cause: MapError },
+    #[error("the application has named {value:?}: {cause}")]
+    Unreadable { value: HeaderValue, cause: FileBodyError },
     #[error("the application has named {0:?}, which is a script")]
     Script(HeaderValue),
 }
@@ -107,23 +109,39 @@ pub async fn take(
     } else {
         in_folder(site, &value)?
     };
-    let mapped = map(&files, &path).await;
-    let mapped = mapped.map_err(|cause| HandoverError::Map { value: value.clone(), cause })?;
-    let Mapped { found: Found::File(file, metadata), end } = mapped else {
-        return Err(HandoverError::Missing(value));
-    };
-    if end != path.as_bytes().len() {
-        return Err(HandoverError::Missing(value));
-    }
-    let file = StaticFile { path, file, metadata, media_type: None, coding: None };
     // A POST may end in a download: its conditions and ranges would mean the resource, not this file.
     let (method, conditions) = match request.method {
         Method::GET | Method::HEAD => (&request.method, &request.headers),
         _ => (&Method::GET, &HeaderMap::new()),
     };
-    match static_files::serve(method, conditions, file, None) {
-        Ok(sent) => Ok(joined(head.headers, sent)),
-        Err(Guard::Source | Guard::Method) => Err(HandoverError::Script(value)),
+    let mut again = true;
+    loop {
+        let file = found(&files, &path, &value).await?;
+        match static_files::serve(&site.config.files, method, conditions, file, None).await {
+            Ok(sent) => return Ok(joined(head.headers, sent)),
+            Err(ServeError::Guard(Guard::Source | Guard::Method)) => {
+                return Err(HandoverError::Script(value));
+            }
+            // Replaced, written to or gone since it was found.
+            Err(ServeError::Body(_)) if again => again = false,
+            Err(ServeError::Body(cause)) => return Err(HandoverError::Unreadable { value, cause }),
+        }
+    }
+}
+
+async fn found(
+    files: &Arc<Docroot>,
+    path: &UrlPath,
+    value: &HeaderValue,
+) -> Result<StaticFile, HandoverError> {
+    let mapped = map(files, path).await;
+    let mapped = mapped.map_err(|cause| HandoverError::Map { value: value.clone(), cause })?;
+    match mapped {
+        Mapped { found: Found::File(file, metadata), end } if end == path.as_bytes().len() => {
+            let (path, docroot) = (path.clone(), Arc::clone(files));
+            Ok(StaticFile { path, file, metadata, docroot, media_type: None, coding: None })
+        }
+        _ => Err(HandoverError::Missing(value.clone())),
     }
 }
 

@@ -93,7 +93,7 @@ pub async fn make<'r>(
                 if let Some((file, its)) = look(site, request).await {
                     site.metrics.on_demand(Outcome::Shared);
                     *orders = its;
-                    return send(request, *file, orders);
+                    return send(site, request, *file, orders).await;
                 }
                 break (None, Outcome::Alone);
             }
@@ -106,7 +106,7 @@ pub async fn make<'r>(
     {
         site.metrics.on_demand(Outcome::Elsewhere);
         *orders = its;
-        return send(request, *file, orders);
+        return send(site, request, *file, orders).await;
     }
     if let Some(lead) = lead {
         lead.over();

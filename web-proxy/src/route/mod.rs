@@ -9,6 +9,7 @@
 pub mod path;
 
 use std::fs::{File, Metadata};
+use std::io;
 use std::sync::Arc;
 
 use common::rules::Subject;
@@ -20,6 +21,7 @@ use crate::docroot::{Docroot, Found, MapError, Mapped, Wait, is_script};
 use crate::request::Received;
 use crate::rules::edits::fill;
 use crate::rules::{Decision, MappedTo, Orders, Rules};
+use crate::static_files::READ_TIMEOUT;
 
 /// What routing needs to know of the site.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub struct StaticFile {
     pub path: UrlPath,
     pub file: File,
     pub metadata: Metadata,
+    /// Where it was found.
+    pub docroot: Arc<Docroot>,
     /// What a rule says of it, whatever its name says.
     pub media_type: Option<HeaderValue>,
     pub coding: Option<HeaderValue>,
@@ -103,7 +107,7 @@ impl Router {
             return Ok(Route::Redirect(redirect));
         }
         match mapped.found {
-            Found::File(file, metadata) => classify(path, mapped.end, file, metadata, orders),
+            Found::File(file, metadata) => self.classify(path, mapped.end, file, metadata, orders),
             Found::Directory if path.has_trailing_slash() => self.index(request, orders).await,
             Found::Directory => Ok(Route::Redirect(Redirect::to_slash(request))),
             Found::Nothing => self.front_controller(orders).await,
@@ -120,7 +124,7 @@ impl Router {
                     return Ok(Route::Redirect(redirect));
                 }
                 let Found::File(file, metadata) = mapped.found else { continue };
-                return classify(&path, mapped.end, file, metadata, orders);
+                return self.classify(&path, mapped.end, file, metadata, orders);
             }
         }
         Err(RouteError::NoIndex)
@@ -131,7 +135,7 @@ impl Router {
         let FrontController(Some(path)) = script else { return Err(RouteError::NotFound) };
         match self.map(path).await? {
             Mapped { end, found: Found::File(file, metadata) } if end == path.trimmed_len() => {
-                match classify(path, end, file, metadata, orders)? {
+                match self.classify(path, end, file, metadata, orders)? {
                     Route::Script(script) => {
                         Ok(Route::Script(Script { on_demand: orders.is_lazy(), ..script }))
                     }
@@ -177,6 +181,29 @@ impl Router {
         }
     }
 
+    fn classify(
+        &self,
+        path: &UrlPath,
+        end: usize,
+        file: File,
+        metadata: Metadata,
+        orders: &Orders<'_>,
+    ) -> Result<Route, RouteError> {
+        let (name, path_info) = path.as_bytes().split_at(end);
+        if is_script(path.below(end)) {
+            let query = orders.query().map(Box::from);
+            let (name, path_info) = (name.to_vec(), path_info.to_vec());
+            return Ok(Route::Script(Script { name, path_info, query, on_demand: false }));
+        }
+        // Only scripts have a PATH_INFO.
+        if !path_info.is_empty() {
+            return Err(RouteError::NotFound);
+        }
+        let (media_type, coding) = (orders.media_type().cloned(), orders.coding().cloned());
+        let (path, docroot) = (path.clone(), Arc::clone(&self.docroot));
+        Ok(Route::File(Box::new(StaticFile { path, file, metadata, docroot, media_type, coding })))
+    }
+
     async fn map(&self, path: &UrlPath) -> Result<Mapped, MapError> {
         map(&self.docroot, path).await
     }
@@ -189,31 +216,12 @@ pub async fn map(docroot: &Arc<Docroot>, path: &UrlPath) -> Result<Mapped, MapEr
         known => return known,
     }
     let (docroot, path) = (Arc::clone(docroot), path.clone());
-    tokio::task::spawn_blocking(move || docroot.map(&path, Wait::Allowed))
-        .await
-        .unwrap_or_else(|error| Err(MapError::Io(std::io::Error::other(error))))
-}
-
-fn classify(
-    path: &UrlPath,
-    end: usize,
-    file: File,
-    metadata: Metadata,
-    orders: &Orders<'_>,
-) -> Result<Route, RouteError> {
-    let (name, path_info) = path.as_bytes().split_at(end);
-    if is_script(path.below(end)) {
-        let query = orders.query().map(Box::from);
-        let (name, path_info) = (name.to_vec(), path_info.to_vec());
-        return Ok(Route::Script(Script { name, path_info, query, on_demand: false }));
+    let looking = tokio::task::spawn_blocking(move || docroot.map(&path, Wait::Allowed));
+    match tokio::time::timeout(READ_TIMEOUT, looking).await {
+        Ok(Ok(mapped)) => mapped,
+        Ok(Err(error)) => Err(MapError::Io(io::Error::other(error))),
+        Err(_) => Err(MapError::Io(io::ErrorKind::TimedOut.into())),
     }
-    // Only scripts have a PATH_INFO.
-    if !path_info.is_empty() {
-        return Err(RouteError::NotFound);
-    }
-    let (media_type, coding) = (orders.media_type().cloned(), orders.coding().cloned());
-    let path = path.clone();
-    Ok(Route::File(Box::new(StaticFile { path, file, metadata, media_type, coding })))
 }
 
 impl Redirect {

@@ -117,6 +117,13 @@ impl UrlPath {
         Self(path)
     }
 
+    /// The file beside this one whose name has `suffix` behind it.
+    #[must_use]
+    pub fn with_suffix(&self, suffix: &str) -> Self {
+        let name = &self.0[..self.trimmed_len()];
+        Self([name, suffix.as_bytes()].concat())
+    }
+
     /// As a reference for a Location field; it begins with exactly one slash.
     pub fn encoded(&self) -> String {
         encoded(&self.0)
@@ -222,6 +229,7 @@ mod tests {
         assert_eq!((root.ends().count(), root.below(0)), (0, Path::new(".")));
         assert_eq!(root.entry("x").as_bytes(), b"/x");
         assert_eq!(path.entry("x").as_bytes(), b"/a/bc/x");
+        assert_eq!(path.with_suffix(".gz").as_bytes(), b"/a/bc.gz");
         assert_eq!(UrlPath::parse("/a%20%0d%0a?").unwrap().encoded(), "/a%20%0D%0A%3F");
     }
 

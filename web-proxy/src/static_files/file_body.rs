@@ -1,28 +1,71 @@
 //! A file's bytes on their way to the client, one piece at a time, as fast as the client takes them.
+//!
+//! 1. What the kernel has in memory is read at once, anything else on a thread that may wait, for
+//!    [`READ_TIMEOUT`].
+//! 2. [`FileBody::prime`] reads the first piece before anything is sent: what fails until then can still be
+//!    answered properly.
+//! 3. With the last piece it is asked whether the file is still the one that was opened. If it was written to
+//!    meanwhile, the response breaks off before its end, since it may be a mixture.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
+use std::future::poll_fn;
 use std::io::{self, IoSliceMut};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use rustix::fs::{AtFlags, StatxFlags, statx};
 use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::task::JoinHandle;
+use tokio::time::Sleep;
+
+use crate::docroot::Wait;
 
 /// `left` bytes of a file from `offset` on.
 #[derive(Debug)]
-pub struct FileBody {
-    state: State,
+pub struct FileBody<C = File> {
+    reading: Reading<C>,
+    /// The state that is being sent.
+    opened: Version,
     offset: u64,
     left: u64,
+    /// Read already, not yet handed on.
+    primed: Option<Bytes>,
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug)]
-enum State {
-    Idle(File),
-    Reading(JoinHandle<(File, io::Result<Bytes>)>),
+enum Reading<C> {
+    Idle(C),
+    Waiting(JoinHandle<(C, Result<Bytes, FileBodyError>)>),
     Failed,
+}
+
+/// What is read from: a file, or in tests one that fails on command.
+pub trait Content: std::fmt::Debug + Send + Sync + 'static {
+    /// What the kernel has in memory, without waiting for a disk; `None` if that is nothing, or not known.
+    fn read_cached(&self, offset: u64, length: usize) -> Option<Bytes>;
+    /// At most `length` bytes, none at the end of the file.
+    fn read(&self, offset: u64, length: usize) -> io::Result<Bytes>;
+    fn version(&self, wait: Wait) -> io::Result<Version>;
+}
+
+/// Changes with the content. Not the time of the inode's change: that a name of the file is taken away, as
+/// when another is put in its place, leaves the content as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    modified: (i64, i64),
+    length: u64,
+}
+
+/// What is to be read next.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    offset: u64,
+    left: u64,
+    opened: Version,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -30,21 +73,41 @@ pub enum FileBodyError {
     /// It was cut off while it was being sent: its length was promised already.
     #[error("the file has become shorter")]
     Shrunk,
+    /// What was sent may be of two states of it.
+    #[error("the file was written to while it was being sent")]
+    Changed,
+    #[error("the file was not read within {READ_TIMEOUT:?}")]
+    TimedOut,
     #[error("the file cannot be read: {0}")]
     Io(#[from] io::Error),
 }
 
 /// A piece: large enough that reading from a disk pays, small enough for many clients at once.
 const PIECE: u64 = 128 << 10;
+/// A disk or a file server that takes longer will not answer. Its thread goes on waiting, the client does not.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl FileBody {
-    /// The bytes of `file` from `start` up to, without, `end`.
-    pub const fn new(file: File, start: u64, end: u64) -> Self {
-        Self { state: State::Idle(file), offset: start, left: end.saturating_sub(start) }
+    /// The bytes of `file`, opened in the state of `metadata`, from `start` up to, without, `end`.
+    pub fn new(file: File, metadata: &Metadata, start: u64, end: u64) -> Self {
+        Self::of(file, Version::of(metadata), start, end)
+    }
+}
+
+impl<C: Content> FileBody<C> {
+    fn of(content: C, opened: Version, start: u64, end: u64) -> Self {
+        Self {
+            reading: Reading::Idle(content),
+            opened,
+            offset: start,
+            left: end.saturating_sub(start),
+            primed: None,
+            deadline: None,
+        }
     }
 
     /// Goes on with other bytes of the same file, once the last of these are read.
-    pub(super) const fn seek(&mut self, start: u64, end: u64) {
+    pub(super) fn seek(&mut self, start: u64, end: u64) {
         self.offset = start;
         self.left = end.saturating_sub(start);
     }
@@ -53,124 +116,130 @@ impl FileBody {
         self.left
     }
 
+    /// Reads the first piece ahead.
+    pub async fn prime(&mut self) -> Result<(), FileBodyError> {
+        if self.left > 0 && self.primed.is_none() {
+            self.primed = Some(poll_fn(|cx| self.poll_read(cx)).await?);
+        }
+        Ok(())
+    }
+
     pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, FileBodyError>>> {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        let length = self.left.min(PIECE) as usize;
-        let read = match std::mem::replace(&mut self.state, State::Failed) {
-            State::Idle(file) => {
-                if let Some(piece) = read_cached(&file, self.offset, length) {
-                    self.state = State::Idle(file);
-                    Ok(piece)
-                } else {
-                    let offset = self.offset;
-                    let mut reading = tokio::task::spawn_blocking(move || {
-                        let piece = read(&file, offset, length);
-                        (file, piece)
-                    });
-                    let polled = Pin::new(&mut reading).poll(cx);
-                    self.state = State::Reading(reading);
-                    match polled {
-                        Poll::Ready(done) => self.take(done),
-                        Poll::Pending => return Poll::Pending,
-                    }
-                }
-            }
-            State::Reading(mut reading) => {
-                let polled = Pin::new(&mut reading).poll(cx);
-                self.state = State::Reading(reading);
-                let done = ready!(polled);
-                self.take(done)
-            }
-            State::Failed => return Poll::Ready(None),
+        let piece = match self.primed.take() {
+            Some(piece) => Ok(piece),
+            None if matches!(self.reading, Reading::Failed) => return Poll::Ready(None),
+            None => ready!(self.poll_read(cx)),
         };
-        let piece = match read {
-            Ok(piece) if piece.is_empty() => Err(FileBodyError::Shrunk),
-            Ok(piece) => Ok(piece),
-            Err(error) => Err(error.into()),
-        };
-        match &piece {
-            Ok(piece) => {
-                self.offset += piece.len() as u64;
-                self.left -= piece.len() as u64;
-            }
-            Err(_) => self.state = State::Failed,
+        if let Ok(piece) = &piece {
+            self.offset += piece.len() as u64;
+            self.left = self.left.saturating_sub(piece.len() as u64);
         }
         Poll::Ready(Some(piece))
     }
 
-    fn take(&mut self, done: Result<(File, io::Result<Bytes>), tokio::task::JoinError>) -> io::Result<Bytes> {
-        match done {
-            Ok((file, piece)) => {
-                self.state = State::Idle(file);
-                piece
+    /// The piece at `offset`. After an error there is nothing more.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, FileBodyError>> {
+        let wanted = Wanted { offset: self.offset, left: self.left, opened: self.opened };
+        let mut waiting = match std::mem::replace(&mut self.reading, Reading::Failed) {
+            Reading::Idle(content) => {
+                if let Some(piece) = content.read_cached(wanted.offset, wanted.length()) {
+                    let piece = wanted.checked(&content, piece, Wait::Never)?;
+                    self.reading = Reading::Idle(content);
+                    return Poll::Ready(Ok(piece));
+                }
+                self.deadline = Some(Box::pin(tokio::time::sleep(READ_TIMEOUT)));
+                tokio::task::spawn_blocking(move || {
+                    let piece = content.read(wanted.offset, wanted.length()).map_err(FileBodyError::from);
+                    let piece = piece.and_then(|piece| wanted.checked(&content, piece, Wait::Allowed));
+                    (content, piece)
+                })
             }
-            Err(error) => {
-                self.state = State::Failed;
-                Err(io::Error::other(error))
+            Reading::Waiting(waiting) => waiting,
+            Reading::Failed => return Poll::Ready(Err(io::Error::from(io::ErrorKind::BrokenPipe).into())),
+        };
+        let Poll::Ready(done) = Pin::new(&mut waiting).poll(cx) else {
+            let late = self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());
+            if late {
+                return Poll::Ready(Err(FileBodyError::TimedOut));
             }
+            self.reading = Reading::Waiting(waiting);
+            return Poll::Pending;
+        };
+        self.deadline = None;
+        let (content, piece) = done.map_err(io::Error::other)?;
+        if piece.is_ok() {
+            self.reading = Reading::Idle(content);
         }
+        Poll::Ready(piece)
     }
 }
 
-/// What the kernel has in memory, without waiting for a disk; `None` if that is nothing, or not known.
-fn read_cached(file: &File, offset: u64, length: usize) -> Option<Bytes> {
-    let mut piece = BytesMut::zeroed(length);
-    let read = preadv2(file, &mut [IoSliceMut::new(&mut piece)], offset, ReadWriteFlags::NOWAIT).ok()?;
-    // At the end of the file nothing is read: the thread that may wait finds out for sure.
-    if read == 0 {
-        return None;
+impl Wanted {
+    fn length(self) -> usize {
+        self.left.min(PIECE) as usize
     }
-    piece.truncate(read);
-    Some(piece.freeze())
+
+    /// `piece`, unless it or what came before it cannot be trusted. It is asked with the last one, and with one
+    /// that is shorter than it should be.
+    fn checked(self, content: &impl Content, piece: Bytes, wait: Wait) -> Result<Bytes, FileBodyError> {
+        let is_last = piece.len() as u64 >= self.left;
+        if (is_last || piece.len() < self.length()) && content.version(wait)? != self.opened {
+            return Err(FileBodyError::Changed);
+        }
+        // Its length has not changed and yet it is not that long: the kernel's own files are like that.
+        if piece.is_empty() { Err(FileBodyError::Shrunk) } else { Ok(piece) }
+    }
 }
 
-fn read(file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
-    let mut piece = BytesMut::zeroed(length);
-    loop {
-        match file.read_at(&mut piece, offset) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Ok(read) => {
-                piece.truncate(read);
-                return Ok(piece.freeze());
-            }
-            Err(error) => return Err(error),
+impl Version {
+    pub fn of(metadata: &Metadata) -> Self {
+        Self { modified: (metadata.mtime(), metadata.mtime_nsec()), length: metadata.len() }
+    }
+}
+
+impl Content for File {
+    fn read_cached(&self, offset: u64, length: usize) -> Option<Bytes> {
+        let mut piece = BytesMut::zeroed(length);
+        let read = preadv2(self, &mut [IoSliceMut::new(&mut piece)], offset, ReadWriteFlags::NOWAIT).ok()?;
+        // At the end of the file nothing is read: the thread that may wait finds out for sure.
+        if read == 0 {
+            return None;
         }
+        piece.truncate(read);
+        Some(piece.freeze())
+    }
+
+    fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {
+        let mut piece = BytesMut::zeroed(length);
+        loop {
+            match self.read_at(&mut piece, offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(read) => {
+                    piece.truncate(read);
+                    return Ok(piece.freeze());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Without waiting: what the kernel knows, without asking a file server (whose files are read only where
+    /// waiting is allowed).
+    fn version(&self, wait: Wait) -> io::Result<Version> {
+        if wait == Wait::Allowed {
+            return Ok(Version::of(&self.metadata()?));
+        }
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let known = statx(self, c"", flags, StatxFlags::MTIME | StatxFlags::SIZE)?;
+        Ok(Version {
+            modified: (known.stx_mtime.tv_sec, i64::from(known.stx_mtime.tv_nsec)),
+            length: known.stx_size,
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use std::future::poll_fn;
-    use std::io::Write as _;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn sends_its_part_in_pieces() {
-        let mut file = tempfile::tempfile().unwrap();
-        let content: Vec<u8> = (0..300_000_u32).map(|number| number as u8).collect();
-        file.write_all(&content).unwrap();
-        let mut body = FileBody::new(file, 5, 299_990);
-        let mut sent = Vec::new();
-        while let Some(piece) = poll_fn(|cx| body.poll_piece(cx)).await {
-            let piece = piece.unwrap();
-            assert!(piece.len() <= PIECE as usize);
-            sent.extend_from_slice(&piece);
-        }
-        assert_eq!(sent, content[5..299_990]);
-    }
-
-    #[tokio::test]
-    async fn a_file_that_shrinks_is_an_error_and_not_an_end() {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(b"abc").unwrap();
-        let mut body = FileBody::new(file, 0, 10);
-        assert_eq!(poll_fn(|cx| body.poll_piece(cx)).await.unwrap().unwrap(), "abc");
-        let end = poll_fn(|cx| body.poll_piece(cx)).await.unwrap();
-        assert!(matches!(end, Err(FileBodyError::Shrunk)), "{end:?}");
-        assert!(poll_fn(|cx| body.poll_piece(cx)).await.is_none());
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! Several parts of a file as one `multipart/byteranges`, read one after the other.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -15,13 +15,28 @@ pub struct FileParts {
     steps: Multipart,
     /// The part that is being read.
     content: FileBody,
+    /// What comes before it, once that is read ahead.
+    head: Option<Bytes>,
     left: u64,
 }
 
 impl FileParts {
-    pub const fn new(file: File, steps: Multipart) -> Self {
+    pub fn new(file: File, metadata: &Metadata, steps: Multipart) -> Self {
         let left = steps.length();
-        Self { steps, content: FileBody::new(file, 0, 0), left }
+        Self { steps, content: FileBody::new(file, metadata, 0, 0), head: None, left }
+    }
+
+    /// Reads the first piece of the first part ahead.
+    pub async fn prime(&mut self) -> Result<(), FileBodyError> {
+        while self.content.left() == 0 {
+            match self.steps.next() {
+                Some(Step::Text(text)) if self.head.is_none() => self.head = Some(text),
+                Some(Step::Content(part)) => self.content.seek(part.start, part.end),
+                // No multipart body has two texts in front, or no part.
+                Some(Step::Text(_)) | None => return Ok(()),
+            }
+        }
+        self.content.prime().await
     }
 
     pub const fn left(&self) -> u64 {
@@ -30,6 +45,9 @@ impl FileParts {
 
     pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, FileBodyError>>> {
         let piece = loop {
+            if let Some(head) = self.head.take() {
+                break head;
+            }
             if self.content.left() > 0 {
                 match self.content.poll_piece(cx) {
                     Poll::Ready(Some(Ok(piece))) => break piece,
@@ -58,10 +76,11 @@ mod tests {
 
     use super::*;
 
-    fn file(content: &[u8]) -> File {
+    fn parts_of(content: &[u8], steps: Multipart) -> FileParts {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
-        file
+        let metadata = file.metadata().unwrap();
+        FileParts::new(file, &metadata, steps)
     }
 
     #[tokio::test]
@@ -70,7 +89,8 @@ mod tests {
         let parts = [Part { start: 390_000, end: 400_000 }, Part { start: 1, end: 300_001 }];
         let multipart = Multipart::new(&parts, 400_000, None);
         let length = multipart.length();
-        let mut body = FileParts::new(file(&content), multipart);
+        let mut body = parts_of(&content, multipart);
+        body.prime().await.unwrap();
         let mut sent = Vec::new();
         while let Some(piece) = poll_fn(|cx| body.poll_piece(cx)).await {
             sent.extend_from_slice(&piece.unwrap());
@@ -90,7 +110,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_shrinks_is_an_error() {
         let parts = [Part { start: 0, end: 2 }, Part { start: 5, end: 9 }];
-        let mut body = FileParts::new(file(b"abc"), Multipart::new(&parts, 10, None));
+        let mut body = parts_of(b"abc", Multipart::new(&parts, 10, None));
         let mut sent = 0;
         let failure = loop {
             match poll_fn(|cx| body.poll_piece(cx)).await {

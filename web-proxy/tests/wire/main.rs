@@ -4,9 +4,11 @@
 
 mod bodies;
 mod files;
+mod forms;
 mod handover;
 mod on_demand;
 mod php_fpm;
 mod relaying;
+mod replacing;
 mod scripts;
 mod support;

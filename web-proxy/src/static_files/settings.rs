@@ -1,0 +1,66 @@
+//! How files are sent, as far as it is a matter of configuration.
+
+use clap::{Args, ValueEnum};
+use common::config::ConfigError;
+
+use super::Coding;
+use super::content_type::{OwnType, Types};
+
+/// The options for files.
+#[derive(Debug, Clone, Args)]
+pub struct FileOptions {
+    /// Compressed forms of a file (style.css.br, .zst, .gz) that are sent in its place, the first of those
+    /// that a client likes best; or off.
+    #[arg(long, value_enum, value_name = "CODING", default_values = ["br", "zstd", "gzip"], value_delimiter = ',')]
+    pub precompressed: Vec<Precompressed>,
+    /// Tell browsers that files whose names hold a hash of their content never change: auto (those that keep
+    /// for a year anyhow), on (all of them, and for a year), off.
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
+    pub immutable: Immutable,
+    /// Types of files beside those that are known, or in their place: EXTENSION=TYPE.
+    #[arg(long, value_name = "EXTENSION=TYPE", value_delimiter = ',')]
+    pub types: Vec<OwnType>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Precompressed {
+    Br,
+    Zstd,
+    Gzip,
+    Off,
+}
+
+/// Which files with a hash in their name are `immutable` (RFC 8246).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Immutable {
+    /// Those that keep for a year anyhow.
+    Auto,
+    /// All of them, and for a year.
+    On,
+    Off,
+}
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub(super) types: Types,
+    /// The forms to look for, in the order that counts among equals.
+    pub(super) precompressed: Vec<Coding>,
+    pub(super) immutable: Immutable,
+}
+
+impl Settings {
+    pub fn resolve(options: FileOptions) -> Result<Self, ConfigError> {
+        let FileOptions { precompressed, immutable, types } = options;
+        let coding = |named: &Precompressed| match named {
+            Precompressed::Br => Some(Coding::Brotli),
+            Precompressed::Zstd => Some(Coding::Zstd),
+            Precompressed::Gzip => Some(Coding::Gzip),
+            Precompressed::Off => None,
+        };
+        let codings: Vec<Coding> = precompressed.iter().filter_map(coding).collect();
+        if codings.len() != precompressed.len() && precompressed.len() > 1 {
+            return Err(ConfigError::Conflict("precompressed: off stands alone".into()));
+        }
+        Ok(Self { types: Types(types), precompressed: codings, immutable })
+    }
+}
