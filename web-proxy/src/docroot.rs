@@ -9,13 +9,17 @@
 //! path. Without `openat2` (before Linux 5.6, or forbidden by a sandbox) the real path is compared with the
 //! docroot's before opening; whoever can rename directories in the docroot at that moment could win the race.
 
+mod followed;
+
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+pub use followed::{Followed, follow};
+use rustix::fs::{Mode, OFlags, ResolveFlags, Stat, fstat, open, openat2};
 use rustix::io::Errno;
 
 use crate::route::path::UrlPath;
@@ -25,7 +29,8 @@ use crate::route::path::UrlPath;
 pub struct Docroot {
     root: OwnedFd,
     /// Absolute and without symbolic links.
-    path: PathBuf,
+    path: Arc<Path>,
+    identity: Identity,
     follow_symlinks: bool,
     /// `openat2` can be used.
     beneath: AtomicBool,
@@ -72,6 +77,13 @@ pub enum Wait {
     Allowed,
 }
 
+/// Which folder it is, by device and inode.
+type Identity = (u64, u64);
+
+const fn identity(stat: &Stat) -> Identity {
+    (stat.st_dev, stat.st_ino)
+}
+
 /// Something in the docroot; its metadata too, so that nothing is asked twice.
 type Opened = (File, Metadata);
 
@@ -79,10 +91,11 @@ impl Docroot {
     pub fn open(path: &Path, follow_symlinks: bool) -> io::Result<Self> {
         let path = path.canonicalize()?;
         let root = open(&path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { root, path, follow_symlinks, beneath: AtomicBool::new(true) })
+        let identity = identity(&fstat(&root)?);
+        Ok(Self { root, path: path.into(), identity, follow_symlinks, beneath: AtomicBool::new(true) })
     }
 
-    pub fn path(&self) -> &Path {
+    pub const fn path(&self) -> &Arc<Path> {
         &self.path
     }
 

@@ -139,7 +139,7 @@ pub async fn run(
 ) -> Result<Answer, Failure> {
     match fastcgi::run(site, request, body, script, orders, record).await? {
         Ran::Response(response) => {
-            Ok(Answer::Response(Kind::Php, handover::take(site, request, response).await?))
+            Ok(Answer::Response(Kind::Php, handover::take(site, request, script, response).await?))
         }
         Ran::LocalRedirect(target) => Ok(Answer::LocalRedirect(target)),
     }

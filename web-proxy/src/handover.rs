@@ -18,11 +18,11 @@ use http::header::{
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
 
-use crate::docroot::{Docroot, Found, MapError, Mapped};
+use crate::docroot::{Docroot, Followed, Found, MapError, Mapped};
 use crate::request::Received;
 use crate::respond::Body;
 use crate::route::path::{PathError, UrlPath, encoded};
-use crate::route::{StaticFile, map};
+use crate::route::{Script, StaticFile, map};
 use crate::site::Site;
 use crate::static_files::{self, FileBodyError, Guard, ServeError};
 
@@ -43,7 +43,7 @@ pub struct Internal {
 pub struct Location {
     prefix: Vec<u8>,
     folder: PathBuf,
-    files: Arc<Docroot>,
+    pub files: Arc<Followed>,
 }
 
 /// Why a file that the application has named is not sent.
@@ -80,7 +80,7 @@ impl FromStr for Internal {
 
 impl Location {
     pub fn open(internal: &Internal, follow_symlinks: bool) -> std::io::Result<Self> {
-        let files = Arc::new(Docroot::open(&internal.folder, follow_symlinks)?);
+        let files = Arc::new(Followed::open(&internal.folder, follow_symlinks)?);
         Ok(Self { prefix: internal.prefix.clone().into_bytes(), folder: internal.folder.clone(), files })
     }
 }
@@ -89,6 +89,7 @@ impl Location {
 pub async fn take(
     site: &Site,
     request: &Received,
+    script: &Script,
     mut response: Response<Body>,
 ) -> Result<Response<Body>, HandoverError> {
     let headers = response.headers_mut();
@@ -107,7 +108,7 @@ pub async fn take(
     let (files, path) = if field == X_ACCEL_REDIRECT {
         in_location(&site.internal, &value)?
     } else {
-        in_folder(site, &value)?
+        in_folder(site, script, &value)?
     };
     // A POST may end in a download: its conditions and ranges would mean the resource, not this file.
     let (method, conditions) = match request.method {
@@ -163,15 +164,19 @@ fn in_location(
     let location = fitting.max_by_key(|location| location.prefix.len());
     let location = location.ok_or_else(|| HandoverError::NoLocation(value.clone()))?;
     let rest = &path.as_bytes()[location.prefix.len() - 1..];
-    Ok((Arc::clone(&location.files), UrlPath::parse(&encoded(rest)).map_err(error)?))
+    Ok((location.files.current(), UrlPath::parse(&encoded(rest)).map_err(error)?))
 }
 
 /// What a file's own path in an X-Sendfile field leads to.
-fn in_folder(site: &Site, value: &HeaderValue) -> Result<(Arc<Docroot>, UrlPath), HandoverError> {
+fn in_folder(
+    site: &Site,
+    script: &Script,
+    value: &HeaderValue,
+) -> Result<(Arc<Docroot>, UrlPath), HandoverError> {
     let error = |cause| HandoverError::Path { field: X_SENDFILE, value: value.clone(), cause };
     let named = Path::new(std::ffi::OsStr::from_bytes(value.as_bytes()));
-    let docroot = (site.place.root.as_path(), &site.router.docroot);
-    let folders = site.internal.iter().map(|location| (location.folder.as_path(), &location.files));
+    let docroot = (site.place.root(&script.docroot), Arc::clone(&script.docroot));
+    let folders = site.internal.iter().map(|location| (location.folder.as_path(), location.files.current()));
     let within = folders.chain([docroot]).filter_map(|(folder, files)| {
         let rest = named.strip_prefix(folder).ok()?;
         Some((folder.as_os_str().len(), rest, files))
@@ -179,7 +184,7 @@ fn in_folder(site: &Site, value: &HeaderValue) -> Result<(Arc<Docroot>, UrlPath)
     let (_, rest, files) =
         within.max_by_key(|(length, ..)| *length).ok_or_else(|| HandoverError::NoFolder(value.clone()))?;
     let path = UrlPath::parse(&format!("/{}", encoded(rest.as_os_str().as_bytes()))).map_err(error)?;
-    Ok((Arc::clone(files), path))
+    Ok((files, path))
 }
 
 /// What the application has said, and of the file's bytes what the file says.
@@ -269,7 +274,8 @@ mod tests {
         let locations = [open("/a/"), open("/a/b/")];
         let path = |value: &'static str| match in_location(&locations, &HeaderValue::from_static(value)) {
             Ok((files, path)) => {
-                let which = locations.iter().position(|location| Arc::ptr_eq(&location.files, &files));
+                let which =
+                    locations.iter().position(|location| Arc::ptr_eq(&location.files.current(), &files));
                 format!("{} {}", which.unwrap(), String::from_utf8_lossy(path.as_bytes()))
             }
             Err(error) => error.to_string(),

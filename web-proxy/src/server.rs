@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::admin::ProxyPages;
 use crate::config::Config;
-use crate::docroot::Docroot;
+use crate::docroot::{Followed, follow};
 use crate::error::Error;
 use crate::fastcgi::{BodyLimits, Place, Upstream};
 use crate::handler::handle;
@@ -48,13 +48,14 @@ const SEND_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Opens the docroot and the access log, binds the listeners, and begins to follow the application's addresses.
 pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) -> Result<Service, Error> {
-    let docroot = Docroot::open(&config.docroot, config.follow_symlinks)
+    let docroot = Followed::open(&config.docroot, config.follow_symlinks)
+        .map(Arc::new)
         .map_err(|cause| Error::Docroot { path: config.docroot.display().to_string(), cause })?;
     let open = |internal: &Internal| {
         Location::open(internal, config.follow_symlinks)
             .map_err(|cause| Error::Internal { folder: internal.folder.display().to_string(), cause })
     };
-    let internal = config.internal.iter().map(open).collect::<Result<_, _>>()?;
+    let internal: Vec<Location> = config.internal.iter().map(open).collect::<Result<_, _>>()?;
     let mut listeners = Vec::with_capacity(config.listen.len());
     for address in &config.listen {
         listeners.push(Listener::bind(address, &config.listening).await?);
@@ -63,11 +64,12 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
         .map_err(|cause| Error::AccessLog { destination: config.access_log.to_string(), cause })?;
     access_log.reopen_on_signal(shutdown).map_err(Error::Signal)?;
     let endpoints = discover(config.fastcgi.clone(), &config.discovery, shutdown)?;
-    let root = config.script_root.clone().unwrap_or_else(|| docroot.path().to_owned());
+    let followed = internal.iter().map(|location| &location.files).chain([&docroot]);
+    follow(followed.cloned().collect(), shutdown);
     let site = Site {
-        place: Place { root, server_name: config.server_name.clone() },
+        place: Place { root: config.script_root.clone(), server_name: config.server_name.clone() },
         router: Router {
-            docroot: Arc::new(docroot),
+            docroot,
             rules: Arc::clone(&config.rules),
             index: config.index.clone(),
             front_controller: config.front_controller.clone(),

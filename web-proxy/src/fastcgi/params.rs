@@ -1,6 +1,6 @@
 //! A request as CGI parameters (RFC 3875, section 4.1, and what PHP expects beyond it).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use common::fastcgi::Params;
@@ -10,16 +10,25 @@ use http::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
 };
 
+use crate::docroot::Docroot;
 use crate::request::Received;
 use crate::route::Script;
 
 /// Where the site is, as the application sees it.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// The docroot in the application's file system.
-    pub root: PathBuf,
+    /// The docroot in the application's file system, where that is another path.
+    pub root: Option<PathBuf>,
     /// SERVER_NAME, instead of the request's host.
     pub server_name: Option<String>,
+}
+
+impl Place {
+    /// What the application calls the docroot. Links in its path are resolved: after they are swapped an opcode
+    /// cache knows the new scripts by their names.
+    pub fn root<'a>(&'a self, docroot: &'a Docroot) -> &'a Path {
+        self.root.as_deref().unwrap_or(docroot.path())
+    }
 }
 
 const SOFTWARE: &str = concat!("web-proxy/", env!("CARGO_PKG_VERSION"));
@@ -32,7 +41,7 @@ const DROPPED: [&str; 3] = ["proxy", "x-sendfile-type", "x-accel-mapping"];
 /// `length` is the body's, if there is a body.
 pub(super) fn params(request: &Received, script: &Script, length: Option<u64>, place: &Place) -> Params {
     let mut params = Params::with_capacity(request.headers.len() + 24);
-    let root = place.root.as_os_str().as_encoded_bytes();
+    let root = place.root(&script.docroot).as_os_str().as_encoded_bytes();
     params.push("SCRIPT_FILENAME", [root, &script.name].concat());
     params.push("SCRIPT_NAME", script.name.clone());
     params.push("DOCUMENT_ROOT", root.to_vec());

@@ -17,7 +17,7 @@ use http::{HeaderValue, StatusCode};
 
 use self::path::{UrlPath, split};
 use crate::config::FrontController;
-use crate::docroot::{Docroot, Found, MapError, Mapped, Wait, is_script};
+use crate::docroot::{Docroot, Followed, Found, MapError, Mapped, Wait, is_script};
 use crate::request::Received;
 use crate::rules::edits::fill;
 use crate::rules::{Decision, MappedTo, Orders, Rules};
@@ -26,7 +26,7 @@ use crate::static_files::READ_TIMEOUT;
 /// What routing needs to know of the site.
 #[derive(Debug)]
 pub struct Router {
-    pub docroot: Arc<Docroot>,
+    pub docroot: Arc<Followed>,
     pub rules: Arc<Rules>,
     /// Names of index files, the first that exists counts.
     pub index: Vec<String>,
@@ -62,8 +62,10 @@ pub struct StaticFile {
 }
 
 /// A script to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Script {
+    /// Where it was found.
+    pub docroot: Arc<Docroot>,
     /// The script's own path below the docroot: SCRIPT_NAME.
     pub name: Vec<u8>,
     /// The rest of the request's path.
@@ -96,46 +98,62 @@ pub enum RouteError {
 impl Router {
     pub async fn route(&self, request: &Received) -> Routed<'_> {
         let mut orders = Orders::default();
-        let route = self.find(request, &mut orders).await;
+        // One docroot for all of a request, whatever happens to the link to it.
+        let docroot = self.docroot.current();
+        let route = self.find(&docroot, request, &mut orders).await;
         Routed { orders, route }
     }
 
-    async fn find<'r>(&'r self, request: &Received, orders: &mut Orders<'r>) -> Result<Route, RouteError> {
+    async fn find<'r>(
+        &'r self,
+        docroot: &Arc<Docroot>,
+        request: &Received,
+        orders: &mut Orders<'r>,
+    ) -> Result<Route, RouteError> {
         let path = &request.path;
-        let mapped = self.map(path).await?;
+        let mapped = map(docroot, path).await?;
         if let Some(redirect) = self.apply_rules(request, path, &mapped, orders)? {
             return Ok(Route::Redirect(redirect));
         }
         match mapped.found {
-            Found::File(file, metadata) => self.classify(path, mapped.end, file, metadata, orders),
-            Found::Directory if path.has_trailing_slash() => self.index(request, orders).await,
+            Found::File(file, metadata) => classify(docroot, path, mapped.end, file, metadata, orders),
+            Found::Directory if path.has_trailing_slash() => self.index(docroot, request, orders).await,
             Found::Directory => Ok(Route::Redirect(Redirect::to_slash(request))),
-            Found::Nothing => self.front_controller(orders).await,
+            Found::Nothing => self.front_controller(docroot, orders).await,
         }
     }
 
     /// The first index file there is; the rules count for it as if it had been asked for itself, too.
-    async fn index<'r>(&'r self, request: &Received, orders: &mut Orders<'r>) -> Result<Route, RouteError> {
+    async fn index<'r>(
+        &'r self,
+        docroot: &Arc<Docroot>,
+        request: &Received,
+        orders: &mut Orders<'r>,
+    ) -> Result<Route, RouteError> {
         for name in &self.index {
             let path = request.path.entry(name);
-            let mapped = self.map(&path).await?;
+            let mapped = map(docroot, &path).await?;
             if matches!(mapped.found, Found::File(..)) {
                 if let Some(redirect) = self.apply_rules(request, &path, &mapped, orders)? {
                     return Ok(Route::Redirect(redirect));
                 }
                 let Found::File(file, metadata) = mapped.found else { continue };
-                return self.classify(&path, mapped.end, file, metadata, orders);
+                return classify(docroot, &path, mapped.end, file, metadata, orders);
             }
         }
         Err(RouteError::NoIndex)
     }
 
-    async fn front_controller(&self, orders: &Orders<'_>) -> Result<Route, RouteError> {
+    async fn front_controller(
+        &self,
+        docroot: &Arc<Docroot>,
+        orders: &Orders<'_>,
+    ) -> Result<Route, RouteError> {
         let script = orders.front_controller().unwrap_or(&self.front_controller);
         let FrontController(Some(path)) = script else { return Err(RouteError::NotFound) };
-        match self.map(path).await? {
+        match map(docroot, path).await? {
             Mapped { end, found: Found::File(file, metadata) } if end == path.trimmed_len() => {
-                match self.classify(path, end, file, metadata, orders)? {
+                match classify(docroot, path, end, file, metadata, orders)? {
                     Route::Script(script) => {
                         Ok(Route::Script(Script { on_demand: orders.is_lazy(), ..script }))
                     }
@@ -180,33 +198,6 @@ impl Router {
             }
         }
     }
-
-    fn classify(
-        &self,
-        path: &UrlPath,
-        end: usize,
-        file: File,
-        metadata: Metadata,
-        orders: &Orders<'_>,
-    ) -> Result<Route, RouteError> {
-        let (name, path_info) = path.as_bytes().split_at(end);
-        if is_script(path.below(end)) {
-            let query = orders.query().map(Box::from);
-            let (name, path_info) = (name.to_vec(), path_info.to_vec());
-            return Ok(Route::Script(Script { name, path_info, query, on_demand: false }));
-        }
-        // Only scripts have a PATH_INFO.
-        if !path_info.is_empty() {
-            return Err(RouteError::NotFound);
-        }
-        let (media_type, coding) = (orders.media_type().cloned(), orders.coding().cloned());
-        let (path, docroot) = (path.clone(), Arc::clone(&self.docroot));
-        Ok(Route::File(Box::new(StaticFile { path, file, metadata, docroot, media_type, coding })))
-    }
-
-    async fn map(&self, path: &UrlPath) -> Result<Mapped, MapError> {
-        map(&self.docroot, path).await
-    }
 }
 
 /// What of `path` is in `docroot`, without leaving this thread if the kernel knows the answer.
@@ -222,6 +213,29 @@ pub async fn map(docroot: &Arc<Docroot>, path: &UrlPath) -> Result<Mapped, MapEr
         Ok(Err(error)) => Err(MapError::Io(io::Error::other(error))),
         Err(_) => Err(MapError::Io(io::ErrorKind::TimedOut.into())),
     }
+}
+
+fn classify(
+    docroot: &Arc<Docroot>,
+    path: &UrlPath,
+    end: usize,
+    file: File,
+    metadata: Metadata,
+    orders: &Orders<'_>,
+) -> Result<Route, RouteError> {
+    let (name, path_info) = path.as_bytes().split_at(end);
+    if is_script(path.below(end)) {
+        let query = orders.query().map(Box::from);
+        let (docroot, name, path_info) = (Arc::clone(docroot), name.to_vec(), path_info.to_vec());
+        return Ok(Route::Script(Script { docroot, name, path_info, query, on_demand: false }));
+    }
+    // Only scripts have a PATH_INFO.
+    if !path_info.is_empty() {
+        return Err(RouteError::NotFound);
+    }
+    let (media_type, coding) = (orders.media_type().cloned(), orders.coding().cloned());
+    let (path, docroot) = (path.clone(), Arc::clone(docroot));
+    Ok(Route::File(Box::new(StaticFile { path, file, metadata, docroot, media_type, coding })))
 }
 
 impl Redirect {

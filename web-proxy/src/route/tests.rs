@@ -40,7 +40,7 @@ fn tree() -> TempDir {
 
 fn router(tree: &TempDir, preset: Preset) -> Router {
     Router {
-        docroot: Arc::new(Docroot::open(tree.path(), false).unwrap()),
+        docroot: Arc::new(Followed::open(tree.path(), false).unwrap()),
         rules: Arc::new(Rules::of(preset, None).unwrap()),
         index: ["index.php", "index.html"].map(str::to_owned).into(),
         front_controller: "/index.php".parse().unwrap(),
@@ -51,7 +51,7 @@ async fn described(router: &Router, raw: &str) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match router.route(&Received::get(raw)).await.route {
         Ok(Route::File(file)) => format!("file {}", text(file.path.as_bytes())),
-        Ok(Route::Script(Script { name, path_info, query, on_demand })) => {
+        Ok(Route::Script(Script { name, path_info, query, on_demand, .. })) => {
             let (info, query) =
                 (text(&path_info), query.map(|query| format!(" ?{query}")).unwrap_or_default());
             let info = if info.is_empty() { info } else { format!(" + {info}") };

@@ -35,7 +35,10 @@ impl Proxy {
 
     pub(crate) async fn serve(docroot: TempDir, fastcgi: &str, flags: &[&str]) -> Self {
         let root = format!("--docroot={}", docroot.path().display());
-        let mut all = vec!["--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--fastcgi", fastcgi, &root];
+        let mut all = vec!["--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--fastcgi", fastcgi];
+        if !flags.iter().any(|flag| flag.starts_with("--docroot")) {
+            all.push(&root);
+        }
         if !flags.iter().any(|flag| flag.starts_with("--access-log")) {
             all.push("--access-log=none");
         }

@@ -33,8 +33,9 @@ fn of(sent: &Sent<'_>) -> impl Fn(&str) -> Option<String> + use<> {
     let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
     let request = Received::of(head, peer, Scheme::Http, &trusted).unwrap();
     let (name, path_info) = (sent.script.0.into(), sent.script.1.into());
-    let script = Script { name, path_info, query: None, on_demand: false };
-    let place = Place { root: "/srv/web".into(), server_name: None };
+    let docroot = Docroot::open(Path::new("/"), false).unwrap().into();
+    let script = Script { docroot, name, path_info, query: None, on_demand: false };
+    let place = Place { root: Some("/srv/web".into()), server_name: None };
     let params = params(&request, &script, sent.length, &place);
     move |name| params.get(name).map(|value| String::from_utf8_lossy(value).into_owned())
 }
