@@ -20,6 +20,7 @@ use common::shutdown::Shutdown;
 use http::HeaderValue;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _, ReadHalf};
 
+use super::conditions::Conditions;
 use super::head::Head;
 use super::reply::Reply;
 use super::{FastCgiError, RelayBody, RequestBody, RequestBodyError};
@@ -34,6 +35,8 @@ pub(super) struct Call {
     pub(super) bodiless: bool,
     /// What of the response may wait for the client, in bytes.
     pub(super) buffer: u32,
+    /// What the client has of it.
+    pub(super) conditions: Conditions,
     /// How long nothing may happen.
     pub(super) timeout: Duration,
     pub(super) request_id: HeaderValue,
@@ -56,11 +59,12 @@ const ID: u16 = 1;
 
 /// Starts the exchange and waits for the head. Dropping what it returns, or the wait, gives the exchange up.
 pub(super) async fn start(
-    call: Call,
+    mut call: Call,
     stream: Stream,
     shutdown: &Shutdown,
 ) -> Result<(Head, RelayBody), FastCgiError> {
-    let (reply, head, body) = Reply::new(call.bodiless, call.buffer);
+    let conditions = std::mem::take(&mut call.conditions);
+    let (reply, head, body) = Reply::new(call.bodiless, call.buffer, conditions);
     shutdown.spawn(converse(call, stream, reply));
     // Only a shutdown ends the task without a word.
     let head = head.await.unwrap_or(Err(FastCgiError::Ending))?;

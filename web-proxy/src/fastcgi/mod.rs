@@ -4,8 +4,10 @@
 //! 2. [`params`]: the request as CGI parameters.
 //! 3. [`Upstream`]: a connection, at the next endpoint that takes one.
 //! 4. [`exchange`]: a task that sends the body and reads the response at the same time.
-//! 5. [`head`]: the response's head; its body is a [`RelayBody`].
+//! 5. [`head`]: the response's head, a 304 where the client has it already ([`conditions`]); its body is a
+//!    [`RelayBody`].
 
+mod conditions;
 mod error;
 mod exchange;
 mod head;
@@ -28,6 +30,7 @@ pub use relay_body::{RelayBody, Truncated};
 pub use request_body::{BodyLimits, RequestBody, RequestBodyError};
 pub use upstream::Upstream;
 
+use self::conditions::Conditions;
 use self::exchange::{Call, InFlight};
 use self::head::Head;
 use crate::request::{ClientBody, Received};
@@ -70,6 +73,7 @@ pub async fn run(
             body: std::mem::replace(&mut body, RequestBody::None),
             bodiless: request.method == Method::HEAD,
             buffer: site.config.fastcgi_buffer,
+            conditions: Conditions::of(&request.method, &request.headers),
             timeout: site.config.fastcgi_timeout,
             request_id: request.id.clone(),
             in_flight,

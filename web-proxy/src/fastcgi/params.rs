@@ -62,7 +62,7 @@ pub(super) fn params(request: &Received, script: &Script, length: Option<u64>, p
         params.push("REMOTE_PORT", request.client.port.to_string());
     }
     let host = host(request);
-    params.push("SERVER_NAME", place.server_name.clone().unwrap_or_else(|| name_of(&host).to_owned()));
+    params.push("SERVER_NAME", place.server_name.clone().unwrap_or_else(|| name_of(&host)));
     let local = request.peer.local();
     params.push("SERVER_ADDR", local.map_or_else(|| "127.0.0.1".into(), |local| local.ip().to_string()));
     params.push("SERVER_PORT", request.port().to_string());
@@ -102,12 +102,13 @@ fn host(request: &Received) -> String {
         .unwrap_or_else(|| request.peer.local().map_or_else(|| "localhost".into(), |local| local.to_string()))
 }
 
-/// Without the port.
-fn name_of(host: &str) -> &str {
-    match host.rfind(':') {
+/// Without the port, in the one form that a name has (as Apache gives it).
+fn name_of(host: &str) -> String {
+    let name = match host.rfind(':') {
         Some(colon) if !host[colon..].contains(']') => &host[..colon],
         _ => host,
-    }
+    };
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
 /// `HTTP_*`. A name of anything but letters, digits and hyphens is dropped: with an underscore it would be

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use super::conditions::Conditions;
 use super::head::{self, Head, HeadError, MAX_HEAD};
 use super::relay_body::Piece;
 use super::{FastCgiError, RelayBody, has_no_body};
@@ -25,6 +26,7 @@ pub(super) struct Reply {
     left: Option<u64>,
     length: u64,
     bodiless: bool,
+    conditions: Conditions,
     /// The client has all it will get: nobody misses what still comes.
     satisfied: Arc<AtomicBool>,
 }
@@ -37,6 +39,7 @@ impl Reply {
     pub(super) fn new(
         bodiless: bool,
         buffer: u32,
+        conditions: Conditions,
     ) -> (Self, oneshot::Receiver<Result<Head, FastCgiError>>, RelayBody) {
         let (head, receiver) = oneshot::channel();
         let (pieces, body) = mpsc::unbounded_channel();
@@ -50,6 +53,7 @@ impl Reply {
             left: None,
             length: 0,
             bodiless,
+            conditions,
             satisfied: Arc::default(),
         };
         (reply, receiver, RelayBody::new(body))
@@ -81,7 +85,8 @@ impl Reply {
         let Some(end) = head::end(&self.partial, known) else {
             return if self.partial.len() > MAX_HEAD { Err(HeadError::TooLarge.into()) } else { Ok(()) };
         };
-        let head = head::parse(&self.partial[..end])?;
+        let mut head = head::parse(&self.partial[..end])?;
+        self.conditions.apply(&mut head);
         self.bodiless |= has_no_body(head.status);
         self.length = head.content_length.unwrap_or_default();
         self.left = head.content_length;

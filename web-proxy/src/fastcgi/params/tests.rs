@@ -79,6 +79,11 @@ fn a_plain_request() {
 
 #[test]
 fn path_info_and_body() {
+    let named = [("host", "Site.Example.:8080")];
+    check(
+        &Sent { fields: &named, ..SENT },
+        &[("SERVER_NAME", Some("site.example")), ("HTTP_HOST", Some("Site.Example.:8080"))],
+    );
     let fields = [("host", "[::1]:8080"), ("content-type", "text/x"), ("content-length", "5")];
     check(
         &Sent {
