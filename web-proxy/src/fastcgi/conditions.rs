@@ -14,6 +14,7 @@ use http::header::{
 use http::{Method, StatusCode};
 
 use super::head::Head;
+use crate::handover::{X_ACCEL_REDIRECT, X_SENDFILE};
 
 /// What a client has.
 #[derive(Debug, Default)]
@@ -40,6 +41,10 @@ impl Conditions {
     /// Makes a 304 of a 200 that the client has.
     pub(super) fn apply(&self, head: &mut Head) {
         if head.status != StatusCode::OK || self.fields.is_empty() || !self.has(&head.headers) {
+            return;
+        }
+        // A file that the script hands over has validators of its own.
+        if [X_ACCEL_REDIRECT, X_SENDFILE].iter().any(|name| head.headers.contains_key(name)) {
             return;
         }
         head.status = StatusCode::NOT_MODIFIED;
@@ -94,7 +99,7 @@ mod tests {
     #[test]
     fn what_the_client_has_is_not_sent_again() {
         type Case = (&'static [(&'static str, &'static str)], &'static str, u16);
-        let cases: [Case; 17] = [
+        let cases: [Case; 18] = [
             (&[], BOTH, 200),
             (&[("if-none-match", "\"a\"")], BOTH, 304),
             (&[("if-none-match", "W/\"a\"")], BOTH, 304),
@@ -112,6 +117,7 @@ mod tests {
             (&[("if-modified-since", LATER), ("if-modified-since", LATER)], DATE, 200),
             (&[("if-modified-since", LATER)], "X: y\r\n", 200),
             (&[("if-none-match", "\"a\"")], "Status: 404\r\nETag: \"a\"\r\n", 404),
+            (&[("if-none-match", "\"a\"")], "ETag: \"a\"\r\nX-Sendfile: /a\r\n", 200),
             (&[("if-match", "\"b\""), ("if-none-match", "\"a\"")], BOTH, 200),
         ];
         for (request, response, expected) in cases {
