@@ -24,7 +24,9 @@ const PRIVATE_HTACCESS: &[&str] = &[
     "sites/default/files/php",
     "sites/default/files/php/twig",
     "sites/default/files/config_abc/sync",
+    "sites/default/files/private",
     "sites/default/private",
+    "core/profiles/demo_umami/modules/demo_umami_content/default_content",
     "vendor",
 ];
 
