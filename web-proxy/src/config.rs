@@ -19,6 +19,7 @@ use ipnet::IpNet;
 
 use crate::docroot::is_script;
 use crate::handover::Internal;
+use crate::htaccess;
 use crate::route::path::UrlPath;
 use crate::rules::{Preset, Rules};
 use crate::static_files::{FileOptions, Settings};
@@ -93,6 +94,9 @@ pub struct ProxyOptions {
     /// Where X-Accel-Redirect and X-Sendfile may point: a path that only the application can name, and its folder.
     #[arg(long, value_name = "/PREFIX/=/FOLDER", value_delimiter = ',')]
     pub internal: Vec<Internal>,
+    /// What is done about the docroot's .htaccess files: ignore, or report what they say that the rules do not.
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "ignore")]
+    pub htaccess: htaccess::Mode,
     /// SERVER_NAME for the application, instead of the host that the client asked for.
     #[arg(long, value_name = "NAME")]
     pub server_name: Option<String>,
@@ -142,6 +146,7 @@ pub struct Config {
     pub follow_symlinks: bool,
     pub internal: Vec<Internal>,
     pub files: Settings,
+    pub htaccess: htaccess::Mode,
     pub server_name: Option<String>,
     pub max_body: u64,
     pub spool: PathBuf,
@@ -204,6 +209,7 @@ impl Config {
             follow_symlinks: proxy.follow_symlinks,
             internal: proxy.internal,
             files: Settings::resolve(files)?,
+            htaccess: proxy.htaccess,
             server_name: proxy.server_name,
             max_body: proxy.max_body.bytes(),
             spool,

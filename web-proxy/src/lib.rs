@@ -13,6 +13,8 @@ pub mod docroot;
 pub mod route;
 pub mod rules;
 
+pub mod htaccess;
+
 pub mod fastcgi;
 pub mod handover;
 pub mod on_demand;

@@ -8,7 +8,7 @@ use common::limits::raise_open_files;
 use common::shutdown::{Drained, Shutdown};
 use common::telemetry;
 use web_proxy::config::{RULE, load};
-use web_proxy::{Config, rules};
+use web_proxy::{Config, htaccess, rules};
 
 fn main() -> ExitCode {
     let Loaded { options, rendered, file, .. } = match load(std::env::args_os()) {
@@ -23,6 +23,10 @@ fn main() -> ExitCode {
     let outcome = match verb {
         Verb::Check if print_rules => {
             print!("{}", config.rules.render());
+            return ExitCode::SUCCESS;
+        }
+        Verb::Check if config.htaccess == htaccess::Mode::Report => {
+            print!("{}", htaccess::Report::of(&config));
             return ExitCode::SUCCESS;
         }
         Verb::Check => {

@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::fastcgi::{BodyLimits, Place, Upstream};
 use crate::handler::handle;
 use crate::handover::{Internal, Location};
+use crate::htaccess::{Mode, report_in_background};
 use crate::metrics::Metrics;
 use crate::on_demand::Flights;
 use crate::request::MAX_TARGET;
@@ -103,6 +104,9 @@ impl Service {
     /// Accepts until the drain begins; connections are the shutdown's work in flight.
     pub async fn run(self) {
         let shutdown = self.site.shutdown.clone();
+        if self.site.config.htaccess == Mode::Report {
+            report_in_background(self.site.config.clone());
+        }
         for listener in self.listeners {
             let site = Arc::clone(&self.site);
             shutdown.spawn_until_drain(async move {

@@ -93,6 +93,8 @@ fn drupal_s_files() {
             ("/x.YML", file("x.YML"), None),
             ("/sites/default/files/config_abc/sync/x", file("x"), Some("private-directories")),
             ("/sites/default/private/x.pdf", file("x.pdf"), Some("private-directories")),
+            ("/sites/default/files/private/x.pdf", file("x.pdf"), Some("private-directories")),
+            ("/sites/default/files/privates/x.pdf", file("x.pdf"), None),
             ("/vendor/autoload.txt", file("autoload.txt"), Some("private-directories")),
             ("/favicon.ico", nothing("favicon.ico"), Some("no-favicon")),
             ("/favicon.ico", file("favicon.ico"), None),

@@ -23,7 +23,7 @@ pub(super) fn check(method: &Method, name: &[u8]) -> Result<(), Guard> {
 }
 
 /// `x.PHP`, `x.phtml`, `x.php5`, `x.php.bak`: PHP-FPM would not run them, and nobody may read them.
-fn is_source(name: &[u8]) -> bool {
+pub(crate) fn is_source(name: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();
     let name = LEFTOVERS.iter().find_map(|end| name.strip_suffix(*end)).unwrap_or(&name);
     let Some(dot) = memchr::memrchr(b'.', name) else { return false };

@@ -35,6 +35,7 @@ pub use content_type::{OwnType, Types};
 pub use file_body::{FileBody, FileBodyError, READ_TIMEOUT};
 pub use file_parts::FileParts;
 pub use guard::Guard;
+pub(crate) use guard::is_source;
 use negotiate::Decision;
 pub use settings::{FileOptions, Immutable, Settings};
 pub use validators::Validators;

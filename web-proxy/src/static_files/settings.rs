@@ -2,9 +2,10 @@
 
 use clap::{Args, ValueEnum};
 use common::config::ConfigError;
+use http::HeaderValue;
 
 use super::Coding;
-use super::content_type::{OwnType, Types};
+use super::content_type::{Kind, OwnType, Types};
 
 /// The options for files.
 #[derive(Debug, Clone, Args)]
@@ -62,5 +63,16 @@ impl Settings {
             return Err(ConfigError::Conflict("precompressed: off stands alone".into()));
         }
         Ok(Self { types: Types(types), precompressed: codings, immutable })
+    }
+
+    /// The type of files of this name, and what they are encoded with on the disk, where no rule says otherwise.
+    pub fn kind_of(&self, path: &[u8]) -> (HeaderValue, Option<HeaderValue>) {
+        let Kind { media_type, coding, .. } = self.types.of(path);
+        (media_type, coding)
+    }
+
+    /// Whether what lies compressed with gzip beside a file is sent in its place.
+    pub fn sends_gzip(&self) -> bool {
+        self.precompressed.contains(&Coding::Gzip)
     }
 }

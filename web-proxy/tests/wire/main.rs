@@ -8,6 +8,7 @@ mod deploying;
 mod files;
 mod forms;
 mod handover;
+mod htaccess;
 mod on_demand;
 mod php_fpm;
 mod relaying;
