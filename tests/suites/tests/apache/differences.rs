@@ -24,7 +24,7 @@ pub(crate) struct Entry {
     aspect: Vec<Text>,
     ours: Vec<Text>,
     theirs: Vec<Text>,
-    pub(crate) explained: AtomicUsize,
+    explained: AtomicUsize,
 }
 
 /// As it is written. A text is a glob or, behind a tilde, a regular expression; of several one has to match.
@@ -109,6 +109,11 @@ impl Entry {
             && !any(&self.unless, &request.target)
             && (self.method.is_empty() || self.method.iter().any(|method| method == request.method))
             && (self.fields.is_empty() || self.fields.iter().any(|name| request.value(name).is_some()))
+    }
+
+    /// How often it has explained something.
+    pub(crate) fn count(&self) -> usize {
+        self.explained.load(Ordering::Relaxed)
     }
 
     pub(crate) fn reason(&self) -> &str {

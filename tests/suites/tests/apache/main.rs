@@ -7,7 +7,7 @@
 //! 5. [`differences`]: what they may differ in, each with a reason. What is not listed fails the test, and so does an
 //!    entry that explains nothing.
 //!
-//! `APACHE_TARGET=/path` sends one request and shows both answers. All that is not explained is written to
+//! `DRUPAL_ROOT=/path` compares on a site's own docroot too. `APACHE_TARGET=/path` sends one request and shows both answers. All that is not explained is written to
 //! `.cache/test/apache-unexplained.txt`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
@@ -21,6 +21,7 @@ mod tree;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use compare::{Differing, Observed, differing};
@@ -40,39 +41,78 @@ const AT_LEAST: usize = 5_000;
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_differs_but_what_is_listed() {
     let tree = Tree::create().unwrap();
-    let docroot = tree.docroot().canonicalize().unwrap();
-    let fpm = PhpFpm::builder().tcp().max_children(2 * AT_ONCE as u32).start().await.unwrap();
-    let apache = Apache::start(&docroot, &fpm.address()).await.unwrap();
-    let docroot = docroot.display().to_string();
-    let flags =
-        ["--docroot", &docroot, "--fastcgi", &fpm.address(), "--preset", "drupal", "--access-log", "none"];
-    let web = Service::start("web-proxy", &flags).await.unwrap();
-    let pair = Pair { ours: web.address(), theirs: apache.address(), docroot };
+    let servers = Servers::start(&tree.docroot()).await;
     if let Ok(target) = std::env::var("APACHE_TARGET") {
-        return pair.show(&Request::get(target)).await;
+        return servers.pair.show(&Request::get(target)).await;
+    }
+    let requests = corpus::all();
+    assert!(requests.len() >= AT_LEAST, "only {} requests", requests.len());
+    let known = Known::read(&differences::file());
+    servers.compare("Drupal's shape", requests, &known).await;
+    for entry in known.entries() {
+        println!("note: apache: {:>6} times {}: {}", entry.count(), entry.name, entry.reason());
+    }
+    let unused: Vec<&str> =
+        known.entries().filter(|entry| entry.count() == 0).map(|entry| entry.name.as_str()).collect();
+    assert!(unused.is_empty(), "these differences do not exist: {}", unused.join(", "));
+}
+
+/// The same, and every file there is, on a site's own docroot. None of its scripts runs: what would have run is
+/// dumped instead.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_real_docroot() {
+    let Some(docroot) = std::env::var_os("DRUPAL_ROOT").map(PathBuf::from) else {
+        return println!("note: apache: no real docroot is compared: DRUPAL_ROOT is not set");
+    };
+    let docroot = if docroot.join("web/index.php").is_file() { docroot.join("web") } else { docroot };
+    let servers = Servers::start(&docroot).await;
+    let mut requests = corpus::all();
+    requests.extend(corpus::files_of(&docroot).unwrap());
+    let known = Known::read(&differences::file());
+    servers.compare("DRUPAL_ROOT", requests, &known).await;
+}
+
+/// Both servers and the PHP-FPM behind them. Dropped in the order of the fields.
+struct Servers {
+    pair: Pair,
+    apache: Apache,
+    _web: Service,
+    _fpm: PhpFpm,
+}
+
+impl Servers {
+    async fn start(docroot: &Path) -> Self {
+        let docroot = docroot.canonicalize().unwrap();
+        let dump = tree::fixtures().join("dump.php").display().to_string();
+        let fpm = PhpFpm::builder().tcp().max_children(2 * AT_ONCE as u32).ini("auto_prepend_file", dump);
+        let fpm = fpm.start().await.unwrap();
+        let apache = Apache::start(&docroot, &fpm.address()).await.unwrap();
+        let docroot = docroot.display().to_string();
+        let flags = ["--docroot", &docroot, "--fastcgi", &fpm.address(), "--preset", "drupal"];
+        let web =
+            Service::start("web-proxy", &[&flags[..], &["--access-log", "none"]].concat()).await.unwrap();
+        let pair = Pair { ours: web.address(), theirs: apache.address(), docroot };
+        Self { pair, apache, _web: web, _fpm: fpm }
     }
 
-    let requests = corpus::all();
-    let compared = requests.len();
-    assert!(compared >= AT_LEAST, "only {compared} requests");
-    let known = Known::read(&differences::file());
-    let mut unexplained = Vec::new();
-    for (request, differing) in pair.compare(requests).await {
-        let left: Vec<Differing> =
-            differing.into_iter().filter(|differing| !known.explains(&request, differing)).collect();
-        if !left.is_empty() {
-            unexplained.push((request, left));
+    /// Fails with what is not explained.
+    async fn compare(&self, what: &str, requests: Vec<Request>, known: &Known) {
+        let compared = requests.len();
+        let mut unexplained = Vec::new();
+        for (request, differing) in self.pair.compare(requests).await {
+            let left: Vec<Differing> =
+                differing.into_iter().filter(|differing| !known.explains(&request, differing)).collect();
+            if !left.is_empty() {
+                unexplained.push((request, left));
+            }
         }
+        // ./test shows notes.
+        println!(
+            "\nnote: apache: {what}: {compared} requests compared, {} with unexplained differences",
+            unexplained.len()
+        );
+        assert!(unexplained.is_empty(), "{}\n{}", described(&unexplained), self.apache.log());
     }
-    report(&known, compared);
-    let unused: Vec<&str> = known
-        .entries()
-        .filter(|entry| entry.explained.load(std::sync::atomic::Ordering::Relaxed) == 0)
-        .map(|entry| entry.name.as_str())
-        .collect();
-    println!("note: apache: {} requests with unexplained differences", unexplained.len());
-    assert!(unexplained.is_empty(), "{}\n{}", described(&unexplained), apache.log());
-    assert!(unused.is_empty(), "these differences do not exist: {}", unused.join(", "));
 }
 
 /// The two servers.
@@ -116,15 +156,6 @@ impl Pair {
             println!("\n{whose}: {request}\n{}", Observed::of(request, &answer, &self.docroot));
             println!("{answer:?}");
         }
-    }
-}
-
-/// ./test shows notes.
-fn report(known: &Known, compared: usize) {
-    println!("\nnote: apache: {compared} requests compared");
-    for entry in known.entries() {
-        let count = entry.explained.load(std::sync::atomic::Ordering::Relaxed);
-        println!("note: apache: {count:>6} times {}: {}", entry.name, entry.reason());
     }
 }
 

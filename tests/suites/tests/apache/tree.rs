@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use flate2::Compression;
@@ -128,12 +128,8 @@ impl Tree {
         symlink("/etc", self.docroot().join("outside"))
     }
 
-    /// A script dumps what it is run with; anything else holds its own name.
+    /// It holds its own name. What is in a script does not matter: PHP-FPM runs another one in front of it.
     fn file(&self, path: &str) -> std::io::Result<()> {
-        if Path::new(path).extension().is_some_and(|extension| extension == "php") {
-            let dump = fixtures().join("dump.php");
-            return self.write(path, format!("<?php require '{}';\n", dump.display()).as_bytes());
-        }
         self.write(path, format!("This is {path}.\n").as_bytes())
     }
 

@@ -12,6 +12,7 @@ mod random;
 mod targets;
 
 use std::fmt;
+use std::path::Path;
 
 use crate::exchange::HOST;
 
@@ -38,6 +39,26 @@ pub(crate) fn all() -> Vec<Request> {
     all.dedup();
     all
 }
+
+/// Requests for the files of a docroot: all of them if they are not too many, otherwise one in so many.
+pub(crate) fn files_of(docroot: &Path) -> std::io::Result<Vec<Request>> {
+    let mut files = Vec::new();
+    let mut waiting = vec![docroot.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        for entry in std::fs::read_dir(directory)? {
+            let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
+            if kind.is_dir() {
+                waiting.push(path.clone());
+            }
+            files.extend(path.strip_prefix(docroot).ok().and_then(Path::to_str).map(str::to_owned));
+        }
+    }
+    files.sort();
+    let step = files.len().div_ceil(MOST_FILES).max(1);
+    Ok(files.iter().step_by(step).map(|path| Request::get(targets::encoded("", path))).collect())
+}
+
+const MOST_FILES: usize = 12_000;
 
 impl Request {
     pub(crate) fn get(target: impl Into<Vec<u8>>) -> Self {

@@ -33,8 +33,16 @@ pub(crate) const DIRECTORIES: &[&str] = &[
 ];
 
 /// Directories that do not exist.
-pub(crate) const MISSING: &[&str] =
-    &["node", "node/1", "core/none", "sites/default/files/none/public", ".none", "modules/.none"];
+pub(crate) const MISSING: &[&str] = &[
+    "node",
+    "node/1",
+    "core/none",
+    "sites/default/files/none/public",
+    ".none",
+    "modules/.none",
+    "sites/none.example/private",
+    "vendor/none",
+];
 
 /// Every pattern of the rules, what nearly fits it, and what sites consist of.
 pub(crate) const FILES: &[&str] = &[
@@ -194,4 +202,8 @@ pub(crate) const FILES: &[&str] = &[
     "a.en.html",
     "a.html.en",
     "a.html.de.txt",
+    "a.js.map",
+    "a.json.tmpl",
+    "a.xml.dist",
+    "css_2qV5wkuX7mXN8xv4xuvLNciGS8sSLUpV0X9TMu_fHRM.css",
 ];

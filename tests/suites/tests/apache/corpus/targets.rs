@@ -203,7 +203,7 @@ pub(super) fn by_mutation() -> Vec<Vec<u8>> {
 /// A path below the docroot, with what cannot stand in a target percent-encoded.
 pub(super) fn encoded(directory: &str, name: &str) -> Vec<u8> {
     let mut target = String::new();
-    for segment in directory.split('/').chain([name]).filter(|segment| !segment.is_empty()) {
+    for segment in directory.split('/').chain(name.split('/')).filter(|segment| !segment.is_empty()) {
         target.push('/');
         for byte in segment.bytes() {
             if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte) {

@@ -60,3 +60,5 @@ unset($parameters['REQUEST_TIME'], $parameters['REQUEST_TIME_FLOAT'], $parameter
 $parameters['body'] = value(file_get_contents('php://input'));
 $parameters['cwd'] = value(getcwd());
 echo json_encode($parameters, JSON_UNESCAPED_SLASHES);
+// Whatever script this stands in front of.
+exit;
