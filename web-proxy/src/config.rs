@@ -18,6 +18,7 @@ use common::net::Address;
 use ipnet::IpNet;
 
 use crate::docroot::is_script;
+use crate::error::ErrorPages;
 use crate::handover::Internal;
 use crate::htaccess;
 use crate::route::path::UrlPath;
@@ -97,6 +98,9 @@ pub struct ProxyOptions {
     /// What is done about the docroot's .htaccess files: ignore, or report what they say that the rules do not.
     #[arg(long, value_enum, value_name = "WHAT", default_value = "ignore")]
     pub htaccess: htaccess::Mode,
+    /// A folder of error pages in the place of the built-in ones: 404.html, 50x.html, 5xx.html.
+    #[arg(long, value_name = "DIR")]
+    pub error_pages: Option<PathBuf>,
     /// SERVER_NAME for the application, instead of the host that the client asked for.
     #[arg(long, value_name = "NAME")]
     pub server_name: Option<String>,
@@ -147,6 +151,7 @@ pub struct Config {
     pub internal: Vec<Internal>,
     pub files: Settings,
     pub htaccess: htaccess::Mode,
+    pub error_pages: ErrorPages,
     pub server_name: Option<String>,
     pub max_body: u64,
     pub spool: PathBuf,
@@ -194,6 +199,14 @@ impl Config {
                 proxy.max_head
             )));
         }
+        let error_pages = match proxy.error_pages {
+            Some(folder) if options.verb != Verb::Healthcheck => {
+                ErrorPages::open(&folder).map_err(|error| {
+                    ConfigError::Conflict(format!("error-pages = {}: {error}", folder.display()))
+                })?
+            }
+            _ => ErrorPages::default(),
+        };
         Ok(Self {
             listen: options.listen,
             listening: options.listening,
@@ -210,6 +223,7 @@ impl Config {
             internal: proxy.internal,
             files: Settings::resolve(files)?,
             htaccess: proxy.htaccess,
+            error_pages,
             server_name: proxy.server_name,
             max_body: proxy.max_body.bytes(),
             spool,
@@ -294,6 +308,7 @@ mod tests {
             ("--index=a/b", "expected a file's name"),
             ("--max-head=1KiB", "at least 8KiB"),
             ("--preset=joomla", "joomla"),
+            ("--error-pages=/none/such", "error-pages = /none/such: "),
             ("--precompressed=br,off", "off stands alone"),
             ("--precompressed=deflate", "zstd"),
             ("--types=glb", "expected EXTENSION=TYPE"),

@@ -1,12 +1,14 @@
 //! The one place where an error becomes a response.
 
-use bytes::Bytes;
+mod pages;
+
 use common::http::error_page;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Response, StatusCode};
 
+pub use self::pages::{ErrorPages, PagesError};
 use crate::docroot::MapError;
 use crate::fastcgi::{FastCgiError, RequestBodyError};
 use crate::handover::HandoverError;
@@ -58,7 +60,7 @@ const SITE_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT
 const RETRY: HeaderValue = HeaderValue::from_static("2");
 
 /// The page, and how it counts.
-pub fn answer(failure: &Failure) -> (Kind, Response<Body>) {
+pub fn answer(failure: &Failure, pages: &ErrorPages) -> (Kind, Response<Body>) {
     let (kind, status, detail) = describe(failure);
     if let Failure::Refusal(Refusal::ServerOptions) = failure {
         let mut response = Response::new(Body::empty());
@@ -67,12 +69,12 @@ pub fn answer(failure: &Failure) -> (Kind, Response<Body>) {
         return (kind, response);
     }
     if let Failure::Refusal(Refusal::Malformed(violation)) = failure {
-        let mut response = page(status, &format!("{detail}: {violation}."));
+        let mut response = page(pages, status, &format!("{detail}: {violation}."));
         // Where it is in doubt what follows it, nothing is read that does.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return (kind, response);
     }
-    let mut response = page(status, detail);
+    let mut response = page(pages, status, detail);
     let headers = response.headers_mut();
     match failure {
         Failure::File(ServeError::Guard(Guard::Method)) => headers.insert(ALLOW, METHODS),
@@ -84,7 +86,7 @@ pub fn answer(failure: &Failure) -> (Kind, Response<Body>) {
 }
 
 pub fn redirect(redirect: &Redirect) -> Response<Body> {
-    let mut response = page(redirect.status, "This page has another address.");
+    let mut response = page(&ErrorPages::default(), redirect.status, "This page has another address.");
     if redirect.status == StatusCode::MOVED_PERMANENTLY || redirect.status == StatusCode::PERMANENT_REDIRECT {
         response.headers_mut().remove(CACHE_CONTROL);
     }
@@ -208,8 +210,9 @@ const fn of_fastcgi(error: &FastCgiError) -> (StatusCode, &'static str) {
     }
 }
 
-fn page(status: StatusCode, detail: &str) -> Response<Body> {
-    let page: Bytes = error_page::render(status, detail);
+/// The operator's page, or a plain one.
+fn page(pages: &ErrorPages, status: StatusCode, detail: &str) -> Response<Body> {
+    let page = pages.of(status).unwrap_or_else(|| error_page::render(status, detail));
     let mut response = Response::new(Body::page(page));
     *response.status_mut() = status;
     let headers = response.headers_mut();

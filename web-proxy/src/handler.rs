@@ -46,11 +46,11 @@ pub async fn handle(
         Ok(request) => {
             record.identify(&request);
             let (orders, outcome) = answer(&site, &request, body, &mut record).await;
-            let (kind, mut response) = outcome.unwrap_or_else(|failure| failed(&request, &failure));
+            let (kind, mut response) = outcome.unwrap_or_else(|failure| failed(&site, &request, &failure));
             orders.edits().for_each(|edits| edits.of_response(response.headers_mut()));
             (kind, response)
         }
-        Err(refusal) => error::answer(&refusal.into()),
+        Err(refusal) => error::answer(&refusal.into(), &site.config.error_pages),
     };
     record.answered(kind, &response);
     response.map(|body| body.recorded(record))
@@ -161,8 +161,8 @@ const fn is_retrieval(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-fn failed(request: &Received, failure: &Failure) -> (Kind, Response<Body>) {
-    let (kind, response) = error::answer(failure);
+fn failed(site: &Site, request: &Received, failure: &Failure) -> (Kind, Response<Body>) {
+    let (kind, response) = error::answer(failure, &site.config.error_pages);
     let status = response.status().as_u16();
     let (request_id, target) = (request.id.to_str().unwrap_or("-"), &*request.target());
     // A file that the application names and that is not there is the application's mistake.

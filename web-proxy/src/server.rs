@@ -67,6 +67,7 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
     let endpoints = discover(config.fastcgi.clone(), &config.discovery, shutdown)?;
     let followed = internal.iter().map(|location| &location.files).chain([&docroot]);
     follow(followed.cloned().collect(), shutdown);
+    config.error_pages.follow(shutdown);
     let site = Site {
         place: Place { root: config.script_root.clone(), server_name: config.server_name.clone() },
         router: Router {

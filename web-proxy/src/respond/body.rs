@@ -22,7 +22,7 @@ pub struct Body {
 enum Source {
     Empty,
     Page(Bytes),
-    File(FileBody),
+    File(Box<FileBody>),
     Parts(Box<FileParts>),
     Relay(RelayBody),
     /// An error that is told at the next poll.
@@ -46,8 +46,8 @@ impl Body {
         Self::from_source(Source::Page(page))
     }
 
-    pub const fn file(body: FileBody) -> Self {
-        Self::from_source(Source::File(body))
+    pub fn file(body: FileBody) -> Self {
+        Self::from_source(Source::File(Box::new(body)))
     }
 
     pub fn parts(body: FileParts) -> Self {

@@ -5,6 +5,7 @@
 mod bodies;
 mod conditions;
 mod deploying;
+mod error_pages;
 mod files;
 mod forms;
 mod handover;
