@@ -1,8 +1,5 @@
-use std::io::Write as _;
-
 use bytes::Bytes;
-use common::http::coding::is_compressible;
-use flate2::write::GzEncoder;
+use common::http::coding::{Encoder, is_compressible};
 use http::StatusCode;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE};
 
@@ -52,7 +49,7 @@ pub fn prepare(head: &mut Head, chunks: Vec<Bytes>, compression: Compression) ->
             match compress(&chunks, compression) {
                 // A saving of less than a tenth is not worth what it costs to undo.
                 Some(coded) if (coded.len() as u64) < length - length / 10 => Content {
-                    chunks: vec![coded.into()],
+                    chunks: vec![coded],
                     coding: if compression == Compression::Br { Coding::Brotli } else { Coding::Gzip },
                     identity_length: length,
                     coded_here: true,
@@ -90,22 +87,14 @@ fn is_worth_it(head: &Head, length: u64, compression: Compression) -> bool {
         && OF_THE_CODING.iter().all(|name| fields.get(name).is_none())
 }
 
-fn compress(chunks: &[Bytes], compression: Compression) -> Option<Vec<u8>> {
-    match compression {
-        Compression::Off => None,
-        Compression::Gzip => {
-            let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::new(GZIP_LEVEL));
-            chunks.iter().try_for_each(|chunk| encoder.write_all(chunk)).ok()?;
-            encoder.finish().ok()
-        }
-        Compression::Br => {
-            let mut out = Vec::new();
-            let mut encoder = brotli::CompressorWriter::new(&mut out, 4096, BROTLI_QUALITY, BROTLI_WINDOW);
-            chunks.iter().try_for_each(|chunk| encoder.write_all(chunk)).ok()?;
-            drop(encoder);
-            Some(out)
-        }
-    }
+fn compress(chunks: &[Bytes], compression: Compression) -> Option<Bytes> {
+    let mut encoder = match compression {
+        Compression::Off => return None,
+        Compression::Gzip => Encoder::gzip(GZIP_LEVEL),
+        Compression::Br => Encoder::brotli(BROTLI_QUALITY, BROTLI_WINDOW),
+    };
+    chunks.iter().try_for_each(|chunk| encoder.push(chunk)).ok()?;
+    encoder.finish().ok()
 }
 
 /// The length of a body without its coding; `None` if it is damaged or out of all proportion.
@@ -183,7 +172,7 @@ mod tests {
 
     #[test]
     fn what_came_compressed_is_measured() {
-        let coded = Bytes::from(compress(&[Bytes::from("hello ".repeat(1000))], Compression::Gzip).unwrap());
+        let coded = compress(&[Bytes::from("hello ".repeat(1000))], Compression::Gzip).unwrap();
         let mut whole = head(&[("content-encoding", "gzip")]);
         let content = prepare(&mut whole, vec![coded.clone()], Compression::Gzip);
         assert_eq!(

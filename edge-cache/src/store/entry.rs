@@ -3,10 +3,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+pub use common::http::coding::OF_THE_CODING;
 use http::StatusCode;
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
-    HeaderMap, HeaderName, HeaderValue, VARY,
+    HeaderMap, HeaderValue, VARY,
 };
 
 use super::fields::{self, Fields};
@@ -441,15 +442,6 @@ fn time(millis: i64) -> SystemTime {
     let distance = Duration::from_millis(millis.unsigned_abs());
     if millis < 0 { SystemTime::UNIX_EPOCH - distance } else { SystemTime::UNIX_EPOCH + distance }
 }
-
-/// Fields that describe the bytes of one coding only.
-pub const OF_THE_CODING: [HeaderName; 5] = [
-    CONTENT_ENCODING,
-    HeaderName::from_static("content-md5"),
-    HeaderName::from_static("digest"),
-    HeaderName::from_static("content-digest"),
-    HeaderName::from_static("repr-digest"),
-];
 
 #[cfg(test)]
 mod tests {
