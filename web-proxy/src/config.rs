@@ -21,6 +21,7 @@ use crate::docroot::is_script;
 use crate::error::ErrorPages;
 use crate::handover::Internal;
 use crate::htaccess;
+use crate::respond::{Compress, CompressOptions};
 use crate::route::path::UrlPath;
 use crate::rules::{Preset, Rules};
 use crate::static_files::{FileOptions, Settings};
@@ -59,6 +60,8 @@ pub struct Options {
     pub proxy: ProxyOptions,
     #[command(flatten)]
     pub files: FileOptions,
+    #[command(flatten)]
+    pub compress: CompressOptions,
     #[command(flatten)]
     pub listening: ListenOptions,
     #[command(flatten)]
@@ -151,6 +154,7 @@ pub struct Config {
     pub internal: Vec<Internal>,
     pub files: Settings,
     pub htaccess: htaccess::Mode,
+    pub compress: Compress,
     pub error_pages: ErrorPages,
     pub server_name: Option<String>,
     pub max_body: u64,
@@ -223,6 +227,7 @@ impl Config {
             internal: proxy.internal,
             files: Settings::resolve(files)?,
             htaccess: proxy.htaccess,
+            compress: Compress::resolve(&options.compress)?,
             error_pages,
             server_name: proxy.server_name,
             max_body: proxy.max_body.bytes(),
@@ -311,6 +316,8 @@ mod tests {
             ("--error-pages=/none/such", "error-pages = /none/such: "),
             ("--precompressed=br,off", "off stands alone"),
             ("--precompressed=deflate", "zstd"),
+            ("--compress=off,gzip", "off stands alone"),
+            ("--compress=zstd", "gzip"),
             ("--types=glb", "expected EXTENSION=TYPE"),
         ];
         for (flag, message) in cases {

@@ -48,7 +48,8 @@ pub async fn handle(
             let (orders, outcome) = answer(&site, &request, body, &mut record).await;
             let (kind, mut response) = outcome.unwrap_or_else(|failure| failed(&site, &request, &failure));
             orders.edits().for_each(|edits| edits.of_response(response.headers_mut()));
-            (kind, response)
+            let Received { method, version, headers, .. } = &request;
+            (kind, site.config.compress.apply(method, *version, headers, response))
         }
         Err(refusal) => error::answer(&refusal.into(), &site.config.error_pages),
     };

@@ -5,8 +5,9 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::Record;
+use super::coded_body::CodedBody;
 use crate::fastcgi::{RelayBody, Truncated};
-use crate::static_files::{FileBody, FileBodyError, FileParts};
+use crate::static_files::{Coding, FileBody, FileBodyError, FileParts};
 
 /// The body of a response. An error breaks the connection, so that the client sees the failure.
 #[derive(Debug)]
@@ -18,13 +19,15 @@ pub struct Body {
     record: Option<Box<Record>>,
 }
 
+/// Where a body's bytes come from.
 #[derive(Debug)]
-enum Source {
+pub(super) enum Source {
     Empty,
     Page(Bytes),
     File(Box<FileBody>),
     Parts(Box<FileParts>),
     Relay(RelayBody),
+    Coded(Box<CodedBody>),
     /// An error that is told at the next poll.
     Broken(BodyError),
 }
@@ -35,6 +38,8 @@ pub enum BodyError {
     File(#[from] FileBodyError),
     #[error(transparent)]
     Truncated(#[from] Truncated),
+    #[error("cannot compress: {0}")]
+    Coding(#[from] std::io::Error),
 }
 
 impl Body {
@@ -62,11 +67,37 @@ impl Body {
         Self { source, ended: false, failed: false, record: None }
     }
 
+    /// Compresses what is not yet sent.
+    #[must_use]
+    pub fn coded(mut self, coding: Coding) -> Self {
+        let source = std::mem::replace(&mut self.source, Source::Empty);
+        self.source = Source::Coded(Box::new(CodedBody::new(source, coding)));
+        self
+    }
+
     /// Notes the request when this body is over.
     #[must_use]
     pub fn recorded(mut self, record: Record) -> Self {
         self.record = Some(Box::new(record));
         self
+    }
+}
+
+impl Source {
+    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let piece = match self {
+            Self::Empty | Self::Broken(_) => None,
+            Self::Page(page) => {
+                let page = std::mem::take(page);
+                *self = Self::Empty;
+                (!page.is_empty()).then_some(Ok(page))
+            }
+            Self::File(body) => ready!(body.poll_piece(cx)).map(|piece| piece.map_err(BodyError::from)),
+            Self::Parts(body) => ready!(body.poll_piece(cx)).map(|piece| piece.map_err(BodyError::from)),
+            Self::Relay(body) => ready!(body.poll_piece(cx)).map(|piece| piece.map_err(BodyError::from)),
+            Self::Coded(body) => ready!(body.poll_piece(cx)),
+        };
+        Poll::Ready(piece)
     }
 }
 
@@ -78,23 +109,12 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let piece = match &mut self.source {
-            Source::Empty => None,
-            Source::Page(page) => {
-                let page = std::mem::take(page);
-                self.source = Source::Empty;
-                (!page.is_empty()).then_some(Ok(page))
-            }
-            Source::File(body) => ready!(body.poll_piece(cx)).map(|piece| piece.map_err(BodyError::from)),
-            Source::Parts(body) => ready!(body.poll_piece(cx)).map(|piece| piece.map_err(BodyError::from)),
-            Source::Relay(body) => ready!(body.poll_piece(cx)).map(|piece| piece.map_err(BodyError::from)),
-            Source::Broken(_) => {
-                let Source::Broken(error) = std::mem::replace(&mut self.source, Source::Empty) else {
-                    return Poll::Ready(None);
-                };
-                return Poll::Ready(Some(Err(error)));
-            }
-        };
+        if matches!(self.source, Source::Broken(_))
+            && let Source::Broken(error) = std::mem::replace(&mut self.source, Source::Empty)
+        {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let piece = ready!(self.source.poll_piece(cx));
         let piece = match piece {
             Some(Err(error)) => {
                 self.failed = true;
@@ -125,6 +145,7 @@ impl http_body::Body for Body {
             Source::Page(page) => page.is_empty(),
             Source::File(body) => body.left() == 0,
             Source::Parts(body) => body.left() == 0,
+            Source::Coded(body) => body.is_over(),
             Source::Relay(_) | Source::Broken(_) => false,
         }
     }
@@ -135,7 +156,7 @@ impl http_body::Body for Body {
             Source::Page(page) => SizeHint::with_exact(page.len() as u64),
             Source::File(body) => SizeHint::with_exact(body.left()),
             Source::Parts(body) => SizeHint::with_exact(body.left()),
-            Source::Relay(_) | Source::Broken(_) => SizeHint::default(),
+            Source::Relay(_) | Source::Coded(_) | Source::Broken(_) => SizeHint::default(),
         }
     }
 }

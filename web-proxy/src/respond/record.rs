@@ -135,7 +135,7 @@ impl Record {
     pub(super) fn broken(&self, error: &BodyError) {
         self.metrics.broken.inc();
         // Why an application's response is not complete, its exchange has said.
-        if let BodyError::File(error) = error {
+        if !matches!(error, BodyError::Truncated(_)) {
             let request_id = self.id.to_str().unwrap_or("-");
             tracing::warn!(request_id, %error, sent = self.bytes, "the response was cut off");
         }

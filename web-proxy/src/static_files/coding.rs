@@ -45,7 +45,7 @@ impl Coding {
 
 /// Which of the `offered` codings come before the plain form, best first (RFC 9110, section 12.5.3). Among
 /// equals the order of the offer counts, and each of them comes before the plain form.
-pub(super) fn preferred(accepted: Accepted, offered: &[Coding]) -> Vec<Coding> {
+pub fn preferred(accepted: Accepted, offered: &[Coding]) -> Vec<Coding> {
     let is_wanted = |coding: &Coding| {
         let weight = coding.weight(accepted);
         weight > 0 && weight >= accepted.identity

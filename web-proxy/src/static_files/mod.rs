@@ -29,7 +29,7 @@ use http::header::{
 };
 use http::{HeaderMap, Method, Response, StatusCode};
 
-pub use coding::Coding;
+pub use coding::{Coding, preferred};
 use content_type::Kind;
 pub use content_type::{OwnType, Types};
 pub use file_body::{FileBody, FileBodyError, READ_TIMEOUT};
@@ -87,8 +87,7 @@ pub async fn serve(
         && is_compressible(kind.media_type.as_bytes());
     // What a rule says to be compressed is one of two forms, under a name of its own.
     let varies = has_forms || file.coding.is_some();
-    let wanted =
-        if has_forms { coding::preferred(Accepted::of(request), &settings.precompressed) } else { vec![] };
+    let wanted = if has_forms { preferred(Accepted::of(request), &settings.precompressed) } else { vec![] };
     let representation = choose(file, kind, wanted, now).await;
 
     let length = representation.metadata.len();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod bodies;
+mod compressing;
 mod conditions;
 mod deploying;
 mod error_pages;
