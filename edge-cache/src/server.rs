@@ -6,7 +6,7 @@ use std::time::Duration;
 use common::discovery::discover;
 use common::http::access_log::AccessLog;
 use common::http::forwarded::Scheme;
-use common::http::strict::{Limits, StrictRequests};
+use common::http::strict::{Limits, Patience, StrictRequests};
 use common::listener::{Accepted, Bound, ConnectionPermit, Listener};
 use common::net::WriteDeadline;
 use common::shutdown::Shutdown;
@@ -146,7 +146,8 @@ async fn connection(cache: Arc<Cache>, accepted: Accepted) {
     let interim = Arc::new(Channel::default());
     let stream = InterimStream::new(WriteDeadline::new(stream, SEND_TIMEOUT), Arc::clone(&interim));
     let limits = Limits { bytes: head_bytes, target: MAX_TARGET, fields: MAX_HEADERS };
-    let (stream, arrivals) = StrictRequests::new(stream, limits);
+    let patience = Patience { head: idle, idle };
+    let (stream, arrivals) = StrictRequests::new(stream, limits, patience);
     let arrivals = Arc::new(arrivals);
     let service = service_fn({
         let (cache, open) = (Arc::clone(&cache), open.clone());
@@ -160,13 +161,14 @@ async fn connection(cache: Arc<Cache>, accepted: Accepted) {
                 let arrival = arrivals.next();
                 let response = handle(cache, peer, Scheme::Http, interim, arrival.violation, request).await;
                 arrivals.answered(arrival, response.status() == StatusCode::SWITCHING_PROTOCOLS);
-                Ok::<_, std::convert::Infallible>(response)
+                Ok::<_, std::convert::Infallible>(response.map(|body| arrivals.attend(arrival, body)))
             }
         }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(idle)
+        // The strict stream has the time: it can tell a head that is late from a client that wants nothing.
+        .header_read_timeout(None)
         .max_headers(MAX_HEADERS)
         .max_buf_size(head_bytes + BUFFER_ROOM)
         // Not `pipeline_flush`: with it hyper buffers a body without bound for a client that does not read.

@@ -123,10 +123,16 @@ pub struct ProxyOptions {
     /// How long connecting to the application may take.
     #[arg(long, value_name = "DURATION", default_value = "1s")]
     pub fastcgi_connect_timeout: HumanDuration,
-    /// How long a client may take to send a request's head, to pause within its body, and to be idle between
-    /// two requests.
+    /// How long a client may take to send a request's head, and to pause within its body.
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     pub client_timeout: HumanDuration,
+    /// How long a connection is kept open between two requests.
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub keep_alive_timeout: HumanDuration,
+    /// Connections at once of one client: an IPv4 address, or a /64 of IPv6; 0 for any number. Trusted proxies may have
+    /// any number.
+    #[arg(long, value_name = "N", default_value = "256")]
+    pub max_connections_per_client: u32,
     /// The longest head of a request.
     #[arg(long, value_name = "SIZE", default_value = "64KiB")]
     pub max_head: ByteSize,
@@ -163,6 +169,8 @@ pub struct Config {
     pub fastcgi_buffer: u32,
     pub connect_timeout: Duration,
     pub client_timeout: Duration,
+    pub keep_alive_timeout: Duration,
+    pub max_connections_per_client: u32,
     pub max_head: usize,
     pub access_log: Destination,
     pub access_log_format: Format,
@@ -242,6 +250,8 @@ impl Config {
                 })?,
             connect_timeout: proxy.fastcgi_connect_timeout.get(),
             client_timeout: proxy.client_timeout.get(),
+            keep_alive_timeout: proxy.keep_alive_timeout.get(),
+            max_connections_per_client: proxy.max_connections_per_client,
             max_head: proxy.max_head.bytes() as usize,
             access_log: access.access_log,
             access_log_format: access.access_log_format,

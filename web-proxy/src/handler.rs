@@ -51,7 +51,15 @@ pub async fn handle(
             let Received { method, version, headers, .. } = &request;
             (kind, site.config.compress.apply(method, *version, headers, response))
         }
-        Err(refusal) => error::answer(&refusal.into(), &site.config.error_pages),
+        Err(refusal) => {
+            if refusal != Refusal::ServerOptions {
+                site.metrics.refused(refusal.as_str());
+            }
+            if violation.is_some() {
+                record.is_unreadable();
+            }
+            error::answer(&refusal.into(), &site.config.error_pages)
+        }
     };
     record.answered(kind, &response);
     response.map(|body| body.recorded(record))

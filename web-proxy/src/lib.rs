@@ -5,6 +5,7 @@
 pub mod config;
 pub mod server;
 
+pub mod crowd;
 pub mod handler;
 
 pub mod request;

@@ -34,6 +34,9 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     pub in_flight: Gauge<i64, AtomicI64>,
     pub connections: Gauge<i64, AtomicI64>,
+    /// Connections of clients that had too many.
+    pub turned_away: Counter,
+    refused: Family<Reason, Counter>,
     pub sent_bytes: Counter,
     /// Responses cut off after their head.
     pub broken: Counter,
@@ -51,6 +54,8 @@ impl Metrics {
             requests: Family::default(),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
+            turned_away: Counter::default(),
+            refused: Family::default(),
             sent_bytes: Counter::default(),
             broken: Counter::default(),
             fastcgi_in_flight: Gauge::default(),
@@ -69,6 +74,16 @@ impl Metrics {
             metrics.in_flight.clone(),
         );
         registry.register("connections", "Client connections open", metrics.connections.clone());
+        registry.register(
+            "connections_turned_away",
+            "Connections closed at once, since their client had as many as it may have",
+            metrics.turned_away.clone(),
+        );
+        registry.register(
+            "refused",
+            "Requests that were not understood or came too slowly, by reason",
+            metrics.refused.clone(),
+        );
         registry.register("sent_bytes", "Bytes of response bodies", metrics.sent_bytes.clone());
         registry.register("broken", "Responses cut off after their head", metrics.broken.clone());
         registry.register(
@@ -109,6 +124,10 @@ impl Metrics {
 
     pub fn on_demand(&self, outcome: Outcome) {
         self.on_demand.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc();
+    }
+
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&Reason { reason }).inc();
     }
 
     pub fn fastcgi_error(&self, reason: &'static str) {

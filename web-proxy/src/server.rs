@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::discovery::discover;
 use common::http::access_log::AccessLog;
 use common::http::forwarded::Scheme;
-use common::http::strict::{Limits, StrictRequests};
+use common::http::strict::{Limits, Patience, StrictRequests};
 use common::listener::{Accepted, Bound, Listener};
 use common::net::{Stream, WriteDeadline};
 use common::shutdown::Shutdown;
@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::admin::ProxyPages;
 use crate::config::Config;
+use crate::crowd::{Crowd, Entry};
 use crate::docroot::{Followed, follow};
 use crate::error::Error;
 use crate::fastcgi::{BodyLimits, Place, Upstream};
@@ -69,6 +70,7 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
     follow(followed.cloned().collect(), shutdown);
     config.error_pages.follow(shutdown);
     let site = Site {
+        crowd: Crowd::new(config.max_connections_per_client, config.trusted_proxies.clone()),
         place: Place { root: config.script_root.clone(), server_name: config.server_name.clone() },
         router: Router {
             docroot,
@@ -126,12 +128,18 @@ async fn connection(site: Arc<Site>, accepted: Accepted) {
         Ok(identified) => identified,
         Err(error) => return tracing::debug!(%error, "connection refused"),
     };
+    let place = site.crowd.enter(&peer);
+    if matches!(place, Entry::Full) {
+        site.metrics.turned_away.inc();
+        return site.crowd.turn_away(stream).await;
+    }
     site.metrics.connections.inc();
     let open = Open(Arc::clone(&site));
     let ends_by_closing = Arc::new(AtomicBool::new(false));
     let head_bytes = site.config.max_head;
     let limits = Limits { bytes: head_bytes, target: MAX_TARGET, fields: MAX_HEADERS };
-    let (stream, arrivals) = StrictRequests::new(WriteDeadline::new(stream, SEND_TIMEOUT), limits);
+    let patience = Patience { head: site.config.client_timeout, idle: site.config.keep_alive_timeout };
+    let (stream, arrivals) = StrictRequests::new(WriteDeadline::new(stream, SEND_TIMEOUT), limits, patience);
     let arrivals = Arc::new(arrivals);
     let service = service_fn({
         let (site, ends_by_closing) = (Arc::clone(&site), Arc::clone(&ends_by_closing));
@@ -142,13 +150,14 @@ async fn connection(site: Arc<Site>, accepted: Accepted) {
                 let arrival = arrivals.next();
                 let response = handle(site, peer, Scheme::Http, arrival.violation, request).await;
                 arrivals.answered(arrival, false);
-                Ok::<_, std::convert::Infallible>(response)
+                Ok::<_, std::convert::Infallible>(response.map(|body| arrivals.attend(arrival, body)))
             }
         }
     });
     let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(site.config.client_timeout)
+        // The strict stream has the time: it can tell a head that is late from a client that wants nothing.
+        .header_read_timeout(None)
         .max_headers(MAX_HEADERS)
         .max_buf_size(head_bytes + BUFFER_ROOM)
         // Not `pipeline_flush`: with it hyper buffers a body without bound for a client that does not read.
@@ -162,11 +171,15 @@ async fn connection(site: Arc<Site>, accepted: Accepted) {
     };
     if let Err(error) = served {
         tracing::debug!(%error, "connection");
+        if error.is_parse() {
+            // hyper has answered by itself: what it refuses beyond what is checked in front of it.
+            site.metrics.refused("request");
+        }
         if error.is_user() && ends_by_closing.load(Ordering::Relaxed) {
             reset(&serving.into_parts().io.into_inner().into_inner().into_inner());
         }
     }
-    drop((open, permit));
+    drop((open, place, permit));
 }
 
 /// A body that HTTP/1.0 ends by closing would look complete where it broke off (RFC 9112, section 8).

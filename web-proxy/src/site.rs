@@ -6,6 +6,7 @@ use common::http::access_log::AccessLog;
 use common::shutdown::Shutdown;
 
 use crate::config::Config;
+use crate::crowd::Crowd;
 use crate::fastcgi::{BodyLimits, Place, Upstream};
 use crate::handover::Location;
 use crate::metrics::Metrics;
@@ -15,6 +16,7 @@ use crate::route::Router;
 #[derive(Debug)]
 pub struct Site {
     pub config: Config,
+    pub crowd: Crowd,
     pub router: Router,
     pub body_limits: BodyLimits,
     pub place: Place,

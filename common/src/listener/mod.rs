@@ -4,12 +4,15 @@
 //! 2. [`Listener::accept`]: a permit first, so that a full service leaves connections in the kernel's
 //!    queue; then accept, waiting out a shortage of file descriptors.
 //! 3. [`Accepted::identify`], in the connection's own task: the PROXY protocol header, if one is expected.
+//! 4. [`Clients`]: a place among the connections of the same client, where their number has a limit.
 
 mod accept;
+mod clients;
 mod proxy_protocol;
 mod socket;
 
 pub use accept::{Accepted, ConnectionPermit, Listener};
+pub use clients::{ClientPlace, Clients};
 pub use proxy_protocol::ProxyProtocolError;
 pub use socket::{Bound, ListenError};
 

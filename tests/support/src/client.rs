@@ -65,6 +65,13 @@ impl Client {
         Ok(Self { reader: Reader::new(stream), peer: address })
     }
 
+    /// From another address of this machine: all of 127.0.0.0/8 is.
+    pub async fn connect_from(local: std::net::Ipv4Addr, address: SocketAddr) -> anyhow::Result<Self> {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from((local, 0)))?;
+        Ok(Self { reader: Reader::new(socket.connect(address).await?), peer: address })
+    }
+
     /// A small receive buffer, for a client that is slow to read.
     pub async fn connect_narrow(address: SocketAddr, receive_buffer: u32) -> anyhow::Result<Self> {
         let socket = tokio::net::TcpSocket::new_v4()?;

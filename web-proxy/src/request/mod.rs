@@ -67,6 +67,22 @@ pub const MAX_TARGET: usize = 32 << 10;
 const MAX_FIELDS: usize = 60 << 10;
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
+impl Refusal {
+    /// A label for metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Method => "method",
+            Self::TransferCoding => "transfer-encoding",
+            Self::ServerOptions => "server-options",
+            Self::TargetTooLong => "target-too-long",
+            Self::FieldsTooLarge => "fields-too-large",
+            Self::Malformed(violation) => violation.as_str(),
+            Self::Path(_) => "path",
+        }
+    }
+}
+
 impl Received {
     pub fn of(
         head: request::Parts,

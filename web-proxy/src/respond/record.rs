@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::http::access_log::{AccessLog, Entry, Field};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode, Uri};
 
 use super::{Body, BodyError};
 use crate::metrics::Metrics;
@@ -93,6 +93,14 @@ impl Record {
             entry.client = request.client.ip;
             entry.scheme = request.client.scheme.as_str();
             entry.request_id = Some(request.id.clone());
+        }
+    }
+
+    /// As other servers write a request that they could not read.
+    pub fn is_unreadable(&mut self) {
+        if let Some(entry) = &mut self.entry {
+            entry.method = Method::from_bytes(b"-").unwrap_or_default();
+            entry.target = Uri::from_static("-");
         }
     }
 

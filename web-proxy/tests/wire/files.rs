@@ -265,6 +265,7 @@ async fn every_metric_is_documented_and_every_documented_one_is_there() {
     proxy.get("/a.txt").await;
     proxy.get("/node").await;
     proxy.get("/sites/default/files/css/css_x.css").await;
+    proxy.get("/%00").await;
     proxy.is_idle().await;
     assert_eq!(proxy.metrics().await.described(""), Metrics::documented("web_proxy_").unwrap());
 }

@@ -11,6 +11,7 @@ mod files;
 mod forms;
 mod handover;
 mod htaccess;
+mod limits;
 mod on_demand;
 mod php_fpm;
 mod relaying;

@@ -40,6 +40,11 @@ impl Messages {
         matches!(self.state, State::Tunnel)
     }
 
+    /// Between two messages, or within a head.
+    pub const fn is_at_head(&self) -> bool {
+        matches!(self.state, State::Head(_))
+    }
+
     /// Part of a body is still to come.
     pub const fn is_within_body(&self) -> bool {
         matches!(self.state, State::Length(_) | State::Chunked(_))

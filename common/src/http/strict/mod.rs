@@ -10,16 +10,22 @@
 //! 3. [`messages`]: where heads and bodies begin and end on a client's connection. Pure.
 //! 4. [`requests`]: a stream that gives a server only what is in order, and what is not as a request that can be
 //!    answered with an error in its turn.
-//! 5. [`responses`]: a stream that gives a client of an origin only response heads that are in order.
+//! 5. [`patience`]: how long a client may take to send a head, and to begin one. [`attended`] knows how long the answer
+//!    before it lasts.
+//! 6. [`responses`]: a stream that gives a client of an origin only response heads that are in order.
 
+pub mod attended;
 pub mod chunks;
 pub mod head;
 pub mod messages;
+pub mod patience;
 pub mod requests;
 pub mod responses;
 mod violation;
 
+pub use attended::Attended;
 pub use head::{Framing, Limits};
+pub use patience::Patience;
 pub use requests::{Arrivals, StrictRequests};
 pub use responses::{Exchanges, StrictResponses};
 pub use violation::{Violation, violation_in};

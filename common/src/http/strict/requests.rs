@@ -7,9 +7,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
+use super::attended::Attended;
 use super::messages::Messages;
+use super::patience::{Clock, Patience, Waiting};
 use super::{Limits, Violation};
 
 /// A client's connection of which a server reads only requests that are in order.
@@ -18,6 +20,9 @@ use super::{Limits, Violation};
 /// that violates the framing a stand-in is handed over, so that the answer is given in its turn and by the server
 /// itself: [`Arrivals::next`] tells which request it is. Nothing is read behind it. Within a body a violation is an
 /// error of the stream.
+///
+/// A head that does not come to its end in time is answered in the same way (408: RFC 9110, section 15.5.9). Where none
+/// has begun, the stream ends instead, since nobody waits for an answer.
 #[derive(Debug)]
 pub struct StrictRequests<S> {
     stream: S,
@@ -30,6 +35,7 @@ pub struct StrictRequests<S> {
     violation: Option<Violation>,
     is_refusing: bool,
     shared: Arc<Shared>,
+    clock: Clock,
     lingering: Option<Lingering>,
 }
 
@@ -45,10 +51,15 @@ pub struct Arrival {
     pub violation: Option<Violation>,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
+#[derive(Debug)]
+pub(super) struct Shared {
     seen: AtomicU64,
     answered: AtomicU64,
+    /// Answers whose body has come to its end.
+    over: AtomicU64,
+    /// When the last of them did, in milliseconds since the connection was made.
+    over_at: AtomicU64,
+    accepted: Instant,
     switched: AtomicBool,
     refused: OnceLock<(u64, Violation)>,
 }
@@ -70,8 +81,16 @@ const LINGER: Duration = Duration::from_secs(2);
 const MAX_LINGER: usize = 1 << 20;
 
 impl<S> StrictRequests<S> {
-    pub fn new(stream: S, limits: Limits) -> (Self, Arrivals) {
-        let shared = Arc::new(Shared::default());
+    pub fn new(stream: S, limits: Limits, patience: Patience) -> (Self, Arrivals) {
+        let shared = Arc::new(Shared {
+            seen: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            over: AtomicU64::new(0),
+            over_at: AtomicU64::new(0),
+            accepted: Instant::now(),
+            switched: AtomicBool::new(false),
+            refused: OnceLock::new(),
+        });
         let arrivals = Arrivals(Arc::clone(&shared));
         let requests = Self {
             stream,
@@ -82,6 +101,7 @@ impl<S> StrictRequests<S> {
             violation: None,
             is_refusing: false,
             shared,
+            clock: Clock::new(patience),
             lingering: None,
         };
         (requests, arrivals)
@@ -113,6 +133,20 @@ impl<S> StrictRequests<S> {
         let _ = self.shared.refused.set((self.messages.heads(), violation));
         self.is_refusing = true;
         self.approved.extend_from_slice(STAND_IN);
+    }
+
+    /// Nothing has come.
+    fn waiting(&self) -> Waiting {
+        let heads = self.messages.heads();
+        if !self.messages.is_at_head() {
+            Waiting::Elsewhere
+        } else if !self.held.is_empty() {
+            Waiting::RestOf(heads)
+        } else if heads == 0 {
+            Waiting::First
+        } else {
+            Waiting::Next { over: self.shared.over(heads) }
+        }
     }
 
     /// Checks what is in `buf` from `from` on, and keeps there what is in order.
@@ -192,7 +226,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for StrictRequests<S> {
                 return Pin::new(&mut this.stream).poll_read(cx, buf);
             }
             let from = buf.filled().len();
-            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+            if Pin::new(&mut this.stream).poll_read(cx, buf)?.is_pending() {
+                let waiting = this.waiting();
+                ready!(this.clock.poll_expired(cx, waiting));
+                if matches!(waiting, Waiting::RestOf(_)) {
+                    this.held = Vec::new();
+                    this.refuse(Violation::Slow);
+                    continue;
+                }
+                return Poll::Ready(Ok(()));
+            }
             let came = buf.filled().get(from..).unwrap_or_default();
             if came.is_empty() {
                 return Poll::Ready(Ok(()));
@@ -259,6 +302,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictRequests<S> {
     }
 }
 
+impl Shared {
+    /// The answer with this number, counted from 0, has come to its end.
+    pub(super) fn is_over(&self, number: u64) {
+        self.over_at.store(self.accepted.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.over.fetch_max(number + 1, Ordering::Release);
+    }
+
+    /// When so many answers were over, if they are.
+    fn over(&self, answers: u64) -> Option<Instant> {
+        (self.over.load(Ordering::Acquire) >= answers)
+            .then(|| self.accepted + Duration::from_millis(self.over_at.load(Ordering::Relaxed)))
+    }
+}
+
 impl Arrivals {
     /// To be called once for each request, in the order in which they arrive.
     pub fn next(&self) -> Arrival {
@@ -266,6 +323,11 @@ impl Arrivals {
         let violation =
             self.0.refused.get().filter(|(refused, _)| *refused == number).map(|(_, violation)| *violation);
         Arrival { number, violation }
+    }
+
+    /// The connection is not idle before this body is gone.
+    pub fn attend<B>(&self, arrival: Arrival, body: B) -> Attended<B> {
+        Attended::new(body, Arc::clone(&self.0), arrival.number)
     }
 
     /// The answer is known. `switched`: it is a 101, and what follows is another protocol.

@@ -1,10 +1,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use super::head::{Kind, Scanner};
 use super::*;
 use crate::net::Stream;
 
 const LIMITS: Limits = Limits { bytes: 2000, target: 1000, fields: 20 };
+const PATIENCE: Patience = Patience { head: Duration::from_secs(10), idle: Duration::from_secs(30) };
 
 fn scan(kind: Kind, bytes: &[u8]) -> Result<Option<(usize, Framing)>, Violation> {
     let whole = Scanner::new(kind, LIMITS).advance(bytes);
@@ -317,7 +320,7 @@ async fn a_stream_of_requests() {
     for piece in [1, 7, 50, 1000] {
         for room in [1, 13, 4096] {
             let (ours, mut theirs) = tokio::io::duplex(1 << 16);
-            let (mut requests, arrivals) = StrictRequests::new(ours, LIMITS);
+            let (mut requests, arrivals) = StrictRequests::new(ours, LIMITS, PATIENCE);
             let sent = all.clone();
             let writer = tokio::spawn(async move {
                 for piece in sent.as_bytes().chunks(piece) {
@@ -346,7 +349,7 @@ async fn a_stream_of_requests() {
 async fn a_broken_body_is_an_error_behind_what_is_whole() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let (ours, mut theirs) = tokio::io::duplex(1 << 16);
-    let (mut requests, arrivals) = StrictRequests::new(ours, LIMITS);
+    let (mut requests, arrivals) = StrictRequests::new(ours, LIMITS, PATIENCE);
     let good = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
     theirs.write_all(format!("{good}-1\r\n").as_bytes()).await.unwrap();
     let mut buffer = vec![0; good.len()];
@@ -363,7 +366,7 @@ async fn what_follows_an_upgrade_waits_for_its_answer() {
     let asks = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
     for (switched, follows) in [(true, "\0not HTTP\n"), (false, "GET /2 HTTP/1.1\r\n\r\n")] {
         let (ours, mut theirs) = tokio::io::duplex(1 << 16);
-        let (mut requests, arrivals) = StrictRequests::new(ours, LIMITS);
+        let (mut requests, arrivals) = StrictRequests::new(ours, LIMITS, PATIENCE);
         theirs.write_all(format!("{asks}{follows}").as_bytes()).await.unwrap();
         let mut buffer = vec![0; asks.len()];
         requests.read_exact(&mut buffer).await.unwrap();

@@ -44,6 +44,8 @@ pub enum Violation {
     Trailer,
     #[error("something came that was not asked for")]
     Unasked,
+    #[error("the head did not arrive in time")]
+    Slow,
 }
 
 impl Violation {
@@ -69,6 +71,7 @@ impl Violation {
             Self::ChunkEnd => "chunk-end",
             Self::Trailer => "trailer",
             Self::Unasked => "unasked",
+            Self::Slow => "slow-head",
         }
     }
 
@@ -78,6 +81,7 @@ impl Violation {
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadTooLong | Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
             _ => StatusCode::BAD_REQUEST,
         }
     }
