@@ -2,6 +2,7 @@
 //!
 //! - [`wait`], [`gate`]: wait for conditions, hold things until the test lets them go.
 //! - [`client`], [`origin`], [`fastcgi_app`]: both ends of the wire, able to misbehave byte by byte.
+//! - [`hostile`]: messages that two hops could read in two ways.
 //! - [`process`]: child processes that cannot outlive the test, their memory, free ports.
 //! - [`php_fpm`], [`mariadb`], [`memcached`], [`browser`]: the real things, private and temporary.
 //! - [`metrics`]: what a service says about itself.
@@ -14,6 +15,7 @@ mod http1;
 
 pub mod client;
 pub mod fastcgi_app;
+pub mod hostile;
 pub mod origin;
 
 pub mod process;

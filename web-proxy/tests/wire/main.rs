@@ -17,4 +17,5 @@ mod php_fpm;
 mod relaying;
 mod replacing;
 mod scripts;
+mod smuggling;
 mod support;
