@@ -17,6 +17,7 @@ pub(crate) struct Known(Vec<Entry>);
 pub(crate) struct Entry {
     pub(crate) name: String,
     reason: String,
+    application: Option<String>,
     target: Vec<Text>,
     unless: Vec<Text>,
     method: Vec<String>,
@@ -33,6 +34,8 @@ pub(crate) struct Entry {
 struct Source {
     name: String,
     reason: String,
+    /// The only application whose docroot it is about.
+    application: Option<String>,
     /// The target as sent.
     #[serde(default)]
     target: Vec<String>,
@@ -63,8 +66,9 @@ impl Known {
     }
 
     /// The first entry that explains it; counted.
-    pub(crate) fn explains(&self, request: &Request, differing: &Differing) -> bool {
-        let entry = self.0.iter().find(|entry| entry.explains(request, differing));
+    pub(crate) fn explains(&self, application: &str, request: &Request, differing: &Differing) -> bool {
+        let of = |entry: &Entry| entry.application.as_ref().is_none_or(|of| of == application);
+        let entry = self.0.iter().find(|entry| of(entry) && entry.explains(request, differing));
         entry.is_some_and(|entry| {
             entry.explained.fetch_add(1, Ordering::Relaxed);
             true
@@ -93,6 +97,7 @@ impl Entry {
             aspect: texts(source.aspect),
             ours: texts(source.ours),
             theirs: texts(source.theirs),
+            application: source.application,
             name: source.name,
             reason: source.reason,
             explained: AtomicUsize::new(0),

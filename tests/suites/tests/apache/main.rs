@@ -1,7 +1,8 @@
 //! web-proxy against Apache itself: the same docroot with its .htaccess, the same PHP-FPM, the same requests.
 //!
-//! 1. [`tree`]: a docroot with Drupal's shape, whose scripts dump what they are run with.
-//! 2. [`httpd`]: Debian's Apache, as Debian and Drupal set it up; web-proxy beside it with the preset alone.
+//! 1. [`tree`]: a docroot with the shape of Drupal's, and one of WordPress', each with its .htaccess.
+//! 2. [`httpd`]: Debian's Apache, as Debian and Drupal set it up; web-proxy beside it with the preset alone. PHP-FPM dumps
+//!    what a script would have been run with.
 //! 3. [`corpus`]: the requests, generated and always the same; [`exchange`] sends each to both.
 //! 4. [`compare`]: what the two answers have to agree on.
 //! 5. [`differences`]: what they may differ in, each with a reason. What is not listed fails the test, and so does an
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use compare::{Differing, Observed, differing};
-use corpus::Request;
+use corpus::{Request, Shape};
 use differences::Known;
 use exchange::Peer;
 use httpd::Apache;
@@ -40,15 +41,21 @@ const AT_LEAST: usize = 5_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_differs_but_what_is_listed() {
-    let tree = Tree::create().unwrap();
-    let servers = Servers::start(&tree.docroot()).await;
-    if let Ok(target) = std::env::var("APACHE_TARGET") {
-        return servers.pair.show(&Request::get(target)).await;
-    }
-    let requests = corpus::all();
-    assert!(requests.len() >= AT_LEAST, "only {} requests", requests.len());
     let known = Known::read(&differences::file());
-    servers.compare("Drupal's shape", requests, &known).await;
+    for shape in [&corpus::DRUPAL, &corpus::WORDPRESS] {
+        let tree = Tree::create(shape).unwrap();
+        let servers = Servers::start(&tree.docroot(), shape).await;
+        if let Ok(target) = std::env::var("APACHE_TARGET") {
+            servers.pair.show(&Request::get(target)).await;
+            continue;
+        }
+        let requests = corpus::all(shape);
+        assert!(requests.len() >= AT_LEAST, "only {} requests", requests.len());
+        servers.compare(shape.name, requests, &known).await;
+    }
+    if std::env::var_os("APACHE_TARGET").is_some() {
+        return;
+    }
     for entry in known.entries() {
         println!("note: apache: {:>6} times {}: {}", entry.count(), entry.name, entry.reason());
     }
@@ -65,15 +72,17 @@ async fn on_a_real_docroot() {
         return println!("note: apache: no real docroot is compared: DRUPAL_ROOT is not set");
     };
     let docroot = if docroot.join("web/index.php").is_file() { docroot.join("web") } else { docroot };
-    let servers = Servers::start(&docroot).await;
-    let mut requests = corpus::all();
+    let shape = &corpus::DRUPAL;
+    let servers = Servers::start(&docroot, shape).await;
+    let mut requests = corpus::all(shape);
     requests.extend(corpus::files_of(&docroot).unwrap());
     let known = Known::read(&differences::file());
-    servers.compare("DRUPAL_ROOT", requests, &known).await;
+    servers.compare("drupal, DRUPAL_ROOT", requests, &known).await;
 }
 
 /// Both servers and the PHP-FPM behind them. Dropped in the order of the fields.
 struct Servers {
+    application: &'static str,
     pair: Pair,
     apache: Apache,
     _web: Service,
@@ -81,18 +90,19 @@ struct Servers {
 }
 
 impl Servers {
-    async fn start(docroot: &Path) -> Self {
+    async fn start(docroot: &Path, shape: &Shape) -> Self {
         let docroot = docroot.canonicalize().unwrap();
         let dump = tree::fixtures().join("dump.php").display().to_string();
         let fpm = PhpFpm::builder().tcp().max_children(2 * AT_ONCE as u32).ini("auto_prepend_file", dump);
         let fpm = fpm.start().await.unwrap();
         let apache = Apache::start(&docroot, &fpm.address()).await.unwrap();
         let docroot = docroot.display().to_string();
-        let flags = ["--docroot", &docroot, "--fastcgi", &fpm.address(), "--preset", "drupal"];
+        let flags = ["--docroot", &docroot, "--fastcgi", &fpm.address(), "--preset", shape.name];
         let web =
             Service::start("web-proxy", &[&flags[..], &["--access-log", "none"]].concat()).await.unwrap();
+        let application = shape.name;
         let pair = Pair { ours: web.address(), theirs: apache.address(), docroot };
-        Self { pair, apache, _web: web, _fpm: fpm }
+        Self { application, pair, apache, _web: web, _fpm: fpm }
     }
 
     /// Fails with what is not explained.
@@ -100,8 +110,10 @@ impl Servers {
         let compared = requests.len();
         let mut unexplained = Vec::new();
         for (request, differing) in self.pair.compare(requests).await {
-            let left: Vec<Differing> =
-                differing.into_iter().filter(|differing| !known.explains(&request, differing)).collect();
+            let left: Vec<Differing> = differing
+                .into_iter()
+                .filter(|differing| !known.explains(self.application, &request, differing))
+                .collect();
             if !left.is_empty() {
                 unexplained.push((request, left));
             }

@@ -1,4 +1,4 @@
-//! A docroot with Drupal's shape, in a temporary folder.
+//! A docroot of an application's shape, in a temporary folder.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -11,73 +11,37 @@ use flate2::write::GzEncoder;
 use suites::service::root;
 use tempfile::TempDir;
 
-use crate::corpus::names::{DIRECTORIES, FILES};
+use crate::corpus::Shape;
+use crate::corpus::names::FILES;
 
 #[derive(Debug)]
 pub(crate) struct Tree {
     folder: TempDir,
 }
 
-/// Directories in which Drupal puts an .htaccess of its own, by what it says.
-const FILES_HTACCESS: &[&str] = &["sites/default/files", "sub/sites/a.example/files"];
-const PRIVATE_HTACCESS: &[&str] = &[
-    "sites/default/files/php",
-    "sites/default/files/php/twig",
-    "sites/default/files/config_abc/sync",
-    "sites/default/files/private",
-    "sites/default/private",
-    "core/profiles/demo_umami/modules/demo_umami_content/default_content",
-    "vendor",
-];
-
-/// Further scripts that a stock Drupal has.
-const SCRIPTS: &[&str] = &[
-    "index.php",
-    "update.php",
-    "autoload.php",
-    ".ht.router.php",
-    "core/install.php",
-    "core/authorize.php",
-    "core/rebuild.php",
-    "core/update.php",
-    "core/modules/system/tests/http.php",
-    "core/modules/system/tests/https.php",
-    "core/modules/statistics/statistics.php",
-    "sites/default/files/core/modules/system/tests/http.php",
-    "sites/bare.example/files/core/modules/system/tests/http.php",
-    "sites/bare.example/files/core/evil.php",
-    "sub/core/install.php",
-    "nested/index.php",
-    "core/nested/index.php",
-];
-
 /// When everything was changed last: long ago, so that entity tags are strong.
 const CHANGED: u64 = 1_735_689_600;
 
 impl Tree {
-    pub(crate) fn create() -> std::io::Result<Self> {
+    pub(crate) fn create(shape: &Shape) -> std::io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("test-docroot-").tempdir()?;
         let tree = Self { folder };
         // Apache reads it as a user of its own.
         fs::set_permissions(tree.folder.path(), fs::Permissions::from_mode(0o755))?;
         fs::create_dir_all(tree.docroot())?;
-        for directory in DIRECTORIES {
+        for directory in shape.directories {
             for name in FILES {
                 tree.file(&join(directory, name))?;
             }
         }
-        for script in SCRIPTS {
+        for script in shape.scripts {
             tree.file(script)?;
         }
         tree.indexes()?;
-        tree.aggregates()?;
-        tree.links()?;
-        tree.write(".htaccess", &fixture("drupal.htaccess"))?;
-        for directory in FILES_HTACCESS {
-            tree.write(&join(directory, ".htaccess"), &fixture("files.htaccess"))?;
-        }
-        for directory in PRIVATE_HTACCESS {
-            tree.write(&join(directory, ".htaccess"), &fixture("private.htaccess"))?;
+        tree.aggregates(shape.assets)?;
+        tree.links(shape.linked)?;
+        for (directory, name) in shape.htaccess {
+            tree.write(&join(directory, ".htaccess"), &fixture(name))?;
         }
         Ok(tree)
     }
@@ -101,8 +65,8 @@ impl Tree {
     }
 
     /// Drupal's aggregated assets, with and without what it has compressed beside them.
-    fn aggregates(&self) -> std::io::Result<()> {
-        for folder in ["sites/default/files/css", "sites/default/files/js", "core/assets", ""] {
+    fn aggregates(&self, folders: &[&str]) -> std::io::Result<()> {
+        for folder in folders {
             for (name, content) in [
                 ("css_both.css", "a{color:red}\n".repeat(50)),
                 ("js_both.js", "f();\n".repeat(50)),
@@ -121,8 +85,8 @@ impl Tree {
         Ok(())
     }
 
-    fn links(&self) -> std::io::Result<()> {
-        symlink("core", self.docroot().join("linked-core"))?;
+    fn links(&self, linked: &str) -> std::io::Result<()> {
+        symlink(linked, self.docroot().join("linked-core"))?;
         symlink("robots.txt", self.docroot().join("linked.txt"))?;
         symlink("nowhere", self.docroot().join("dangling.txt"))?;
         symlink("/etc", self.docroot().join("outside"))

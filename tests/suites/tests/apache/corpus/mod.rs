@@ -1,11 +1,12 @@
 //! The requests, always the same ones.
 //!
-//! 1. [`names`]: what exists, and what the rules are about.
+//! 1. [`shape`], [`names`]: what exists, and what the rules are about.
 //! 2. [`targets`]: every name at every depth; and what can be done to a path, done to some.
 //! 3. [`methods`]: other methods, bodies and request fields.
 //! 4. [`random`]: paths put together from parts that mean something to one rule or another.
 
 pub(crate) mod names;
+mod shape;
 
 mod methods;
 mod random;
@@ -13,6 +14,8 @@ mod targets;
 
 use std::fmt;
 use std::path::Path;
+
+pub(crate) use shape::{DRUPAL, Shape, WORDPRESS};
 
 use crate::exchange::HOST;
 
@@ -27,10 +30,10 @@ pub(crate) struct Request {
     pub(crate) body: &'static [u8],
 }
 
-pub(crate) fn all() -> Vec<Request> {
-    let mut all: Vec<Request> = targets::by_name()
+pub(crate) fn all(shape: &Shape) -> Vec<Request> {
+    let mut all: Vec<Request> = targets::by_name(shape)
         .into_iter()
-        .chain(targets::by_mutation())
+        .chain(targets::by_mutation(shape))
         .chain(random::targets())
         .map(Request::get)
         .chain(methods::requests())

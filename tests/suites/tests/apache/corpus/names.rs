@@ -1,48 +1,4 @@
-//! The names of which docroot and requests are made.
-
-/// Directories that exist, relative to the docroot; each holds all of [`FILES`].
-pub(crate) const DIRECTORIES: &[&str] = &[
-    "",
-    "core",
-    "core/includes",
-    "core/modules/system/tests",
-    "modules/contrib/views",
-    "themes/custom/theme/css",
-    "sites/default",
-    "sites/default/files",
-    "sites/default/files/styles/large/public",
-    "sites/default/files/php/twig",
-    "sites/default/files/config_abc/sync",
-    "sites/default/files/private",
-    "sites/default/private",
-    "core/profiles/demo_umami/modules/demo_umami_content/default_content",
-    "sites/bare.example/files",
-    "sub/core",
-    "sub/sites/a.example/files",
-    "vendor/composer",
-    "libraries/with space",
-    "libraries/ünï",
-    "libraries/100%",
-    "libraries/a+b",
-    "folder.php",
-    "folder.yml",
-    ".well-known",
-    ".well-known/acme-challenge",
-    ".git",
-    "modules/.hidden",
-];
-
-/// Directories that do not exist.
-pub(crate) const MISSING: &[&str] = &[
-    "node",
-    "node/1",
-    "core/none",
-    "sites/default/files/none/public",
-    ".none",
-    "modules/.none",
-    "sites/none.example/private",
-    "vendor/none",
-];
+//! The names of which docroots and requests are made.
 
 /// Every pattern of the rules, what nearly fits it, and what sites consist of.
 pub(crate) const FILES: &[&str] = &[

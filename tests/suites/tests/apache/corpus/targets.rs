@@ -1,11 +1,12 @@
 //! Targets: every name at every depth, and what can be done to a path.
 
-use super::names::{DIRECTORIES, FILES, MISSING};
+use super::Shape;
+use super::names::FILES;
 
 /// Every name in every directory, there or not.
-pub(super) fn by_name() -> Vec<Vec<u8>> {
+pub(super) fn by_name(shape: &Shape) -> Vec<Vec<u8>> {
     let mut targets = Vec::new();
-    for directory in DIRECTORIES.iter().chain(MISSING) {
+    for directory in shape.directories.iter().chain(shape.missing) {
         for name in FILES {
             targets.push(encoded(directory, name));
         }
@@ -16,74 +17,6 @@ pub(super) fn by_name() -> Vec<Vec<u8>> {
     }
     targets
 }
-
-/// Paths of each sort.
-const PATHS: &[&str] = &[
-    "/",
-    "/index.php",
-    "/update.php",
-    "/autoload.php",
-    "/robots.txt",
-    "/a.css",
-    "/a.yml",
-    "/missing.yml",
-    "/missing",
-    "/missing.php",
-    "/favicon.ico",
-    "/core",
-    "/core/",
-    "/core/install.php",
-    "/core/authorize.php",
-    "/core/rebuild.php",
-    "/core/a.php",
-    "/core/a.txt",
-    "/core/includes/a.inc",
-    "/core/modules/system/tests/https.php",
-    "/core/modules/statistics/statistics.php",
-    "/modules/contrib/views/a.php",
-    "/sites/default/settings.php",
-    "/sites/default/files/a.txt",
-    "/sites/default/files/a.php",
-    "/sites/default/files/styles/large/public/missing.jpg",
-    "/sites/default/files/css/css_both.css",
-    "/sites/default/files/css/css_missing.css",
-    "/sites/default/private/a.txt",
-    "/sites/default/files/config_abc/sync/a.txt",
-    "/.well-known/acme-challenge/a.txt",
-    "/.well-known/missing",
-    "/.git/a.txt",
-    "/html",
-    "/html/",
-    "/htm/",
-    "/both/",
-    "/empty",
-    "/empty/",
-    "/index/",
-    "/nested",
-    "/nested/",
-    "/nested/index.php",
-    "/core/nested/",
-    "/folder.php",
-    "/folder.php/",
-    "/folder.php/a.txt",
-    "/folder.yml/",
-    "/install.php",
-    "/rebuild.php",
-    "/sub/install.php",
-    "/linked-core/a.txt",
-    "/linked-core/a.php",
-    "/linked.txt",
-    "/dangling.txt",
-    "/outside/hostname",
-    "/zero.txt",
-    "/drawing.svgz",
-    "/css_packed.css",
-    "/css_hollow.css",
-    "/node/1",
-    "/libraries/with%20space/a.txt",
-    "/libraries/%C3%BCn%C3%AF/%C3%BCn%C3%AF.txt",
-    "/libraries/100%25/100%25.txt",
-];
 
 /// What is put behind a path.
 const SUFFIXES: &[&str] = &[
@@ -160,9 +93,9 @@ const SUFFIXES: &[&str] = &[
     "/.well-known/x",
 ];
 
-pub(super) fn by_mutation() -> Vec<Vec<u8>> {
+pub(super) fn by_mutation(shape: &Shape) -> Vec<Vec<u8>> {
     let mut targets = Vec::new();
-    for path in PATHS {
+    for path in shape.paths {
         let mut put = |target: String| targets.push(target.into_bytes());
         for suffix in SUFFIXES {
             put(format!("{path}{suffix}"));
