@@ -11,6 +11,8 @@ use http::{Method, StatusCode};
 
 use crate::config::{Config, FrontController};
 use crate::docroot::is_script;
+use crate::error::ErrorPages;
+use crate::respond::Compress;
 use crate::route::path::{encoded, split};
 use crate::rules::{Decision, MappedTo, Orders, Rules};
 use crate::static_files::{Settings, is_source};
@@ -22,6 +24,8 @@ pub struct InForce<'c> {
     index: &'c [String],
     front_controller: &'c FrontController,
     files: &'c Settings,
+    compress: &'c Compress,
+    error_pages: &'c ErrorPages,
     headers: HeaderMap,
 }
 
@@ -52,6 +56,8 @@ impl<'c> InForce<'c> {
             index: &config.index,
             front_controller: &config.front_controller,
             files: &config.files,
+            compress: &config.compress,
+            error_pages: &config.error_pages,
             headers: HeaderMap::new(),
         }
     }
@@ -59,6 +65,16 @@ impl<'c> InForce<'c> {
     /// Whether what lies compressed with gzip beside a file is sent in its place.
     pub(super) fn sends_gzip(&self) -> bool {
         self.files.sends_gzip()
+    }
+
+    /// Whether responses are compressed on their way.
+    pub(super) const fn compresses(&self) -> bool {
+        !self.compress.codings.is_empty()
+    }
+
+    /// Whether the operator has a page of their own for this status.
+    pub(super) fn has_page(&self, status: StatusCode) -> bool {
+        self.error_pages.of(status).is_some()
     }
 
     pub(super) const fn index(&self) -> &[String] {

@@ -104,6 +104,13 @@ fn options_cover_too() {
                 RewriteRule ^(.*)\\.css$ $1.css.gz [QSA]";
     assert_eq!(findings(&with("--precompressed=br,gzip"), ".htaccess", gzip), [""; 0]);
     assert_eq!(findings(&with("--precompressed=off"), ".htaccess", gzip), ["3: `--precompressed gzip`"]);
+    let deflate = "AddOutputFilterByType DEFLATE text/html text/css\nSetOutputFilter BROTLI_COMPRESS;DEFLATE";
+    assert_eq!(findings(&with("--compress=gzip"), ".htaccess", deflate), [""; 0]);
+    let pages = tempfile::tempdir().unwrap();
+    std::fs::write(pages.path().join("4xx.html"), "missing").unwrap();
+    let pages = with(&format!("--error-pages={}", pages.path().display()));
+    assert_eq!(findings(&pages, ".htaccess", "ErrorDocument 404 /x.html"), [""; 0]);
+    assert_eq!(findings(&pages, ".htaccess", "ErrorDocument 500 /x.html").len(), 1);
     let types = "AddType model/gltf-binary .glb";
     assert_eq!(findings(&with("--types=glb=model/gltf-binary"), ".htaccess", types), [""; 0]);
 }
@@ -177,13 +184,20 @@ fn directives() {
         ),
         ("Redirect gone /a", Some("path = \"/a\", deny = 410")),
         ("RedirectMatch ^/a /b", Some("path = \"~^/a\"")),
-        ("ErrorDocument 404 /index.php", Some("pages for errors")),
+        ("ErrorDocument 404 /index.php", Some("a page 404.html in the folder of `--error-pages`")),
         ("ErrorDocument 404 default", None),
         ("LimitRequestBody 1000", Some("`--max-body`")),
-        ("AddOutputFilterByType DEFLATE text/html", None),
+        ("AddOutputFilterByType DEFLATE text/html", Some("`--compress br,gzip`, unless")),
+        ("SetOutputFilter INCLUDES", Some("there is no such filter")),
+        ("DeflateCompressionLevel 9", None),
         ("FileETag None", None),
         ("RewriteEngine off", Some("a rule with `serve = true`")),
         ("RewriteRule ^a$ - [F]", Some("/a would be answered; write path = \"~^/a$\", deny = true")),
+        (
+            "RewriteRule ^(a|b)$ - [F]",
+            Some("/a would be answered; write path = \"~^/(?:(a|b)$)\", deny = true"),
+        ),
+        ("RewriteRule ^a$|^b$ - [F]", Some("/a would be answered; write path = \"/a\", deny = true")),
         ("RewriteRule ^\\.ENV$ - [F,NC]", None),
         (
             "RewriteCond %{QUERY_STRING} x\nRewriteRule ^\\.env$ - [F]",

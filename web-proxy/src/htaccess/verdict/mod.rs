@@ -13,6 +13,8 @@ mod scope;
 
 use std::path::Path;
 
+use http::StatusCode;
+
 use self::scope::Scope;
 use super::InForce;
 use super::parse::Directive;
@@ -89,18 +91,14 @@ fn one(directive: &Directive, all: &[Directive], scope: &Scope<'_>, in_force: &I
         "options" => options(directive),
         "setenv" | "setenvif" | "setenvifnocase" | "passenv" | "unsetenv" | "browsermatch"
         | "browsermatchnocase" => fields::environment(directive),
-        "errordocument" => error_document(directive),
+        "errordocument" => error_document(directive, in_force),
         "limitrequestbody" => not("`--max-body` is the largest body of a request, for the whole site"),
         "acceptpathinfo" => Verdict::Irrelevant { why: "scripts have a PATH_INFO and files have none" },
         "fileetag" => Verdict::Irrelevant { why: "entity tags are made of time and size, never of an inode" },
-        "addoutputfilterbytype"
-        | "addoutputfilter"
-        | "setoutputfilter"
-        | "deflatecompressionlevel"
-        | "deflatebuffersize"
-        | "filterdeclare"
-        | "filterchain"
-        | "filterprovider" => Verdict::Irrelevant { why: "compression is edge-cache's, or an option here" },
+        "addoutputfilterbytype" | "addoutputfilter" | "setoutputfilter" => output_filter(directive, in_force),
+        "deflatecompressionlevel" | "deflatebuffersize" | "deflatewindowsize" | "deflatememlevel" => {
+            Verdict::Irrelevant { why: "how hard to compress is not a matter of configuration here" }
+        }
         "serversignature"
         | "indexignore"
         | "indexoptions"
@@ -175,10 +173,27 @@ fn options(directive: &Directive) -> Verdict {
     not(format!("{}: there is no such thing here", foreign.join(", ")))
 }
 
-fn error_document(directive: &Directive) -> Verdict {
-    let target = directive.arg(1);
-    if target.eq_ignore_ascii_case("default") {
+fn error_document(directive: &Directive, in_force: &InForce<'_>) -> Verdict {
+    if directive.arg(1).eq_ignore_ascii_case("default") {
         return Verdict::Irrelevant { why: "the built-in page is the default here too" };
     }
-    not("pages for errors are an option of the whole site: see docs/configuration.md")
+    let status = directive.arg(0);
+    match StatusCode::from_bytes(status.as_bytes()) {
+        Ok(known) if in_force.has_page(known) => covered("error-pages"),
+        Ok(_) => not(format!(
+            "a page {status}.html in the folder of `--error-pages`; what the application answers is left as it is"
+        )),
+        Err(_) => not("no status"),
+    }
+}
+
+fn output_filter(directive: &Directive, in_force: &InForce<'_>) -> Verdict {
+    let filters = directive.arg(0).to_ascii_lowercase();
+    if !filters.split(';').all(|filter| ["deflate", "brotli_compress"].contains(&filter)) {
+        return not("there is no such filter here");
+    }
+    if in_force.compresses() {
+        return covered("compress");
+    }
+    not("`--compress br,gzip`, unless edge-cache stands in front, which compresses by itself")
 }

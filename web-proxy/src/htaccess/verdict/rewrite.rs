@@ -255,9 +255,14 @@ fn names(pattern: &str) -> Vec<String> {
 
 /// The expression of a RewriteRule, which begins behind the directory, as a rule's `path` takes it.
 fn pattern_of_paths(pattern: &str, scope: &Scope<'_>) -> Option<String> {
+    let directory = &scope.directory;
     match pattern.strip_prefix('^') {
-        Some(rest) if !pattern.contains('|') => as_text(&format!("^{}/{rest}", scope.directory)),
-        _ => as_text(pattern),
+        // Each of several beginnings would need it.
+        _ if pattern.contains("|^") => None,
+        Some(rest) if rest.contains('|') => as_text(&format!("^{directory}/(?:{rest})")),
+        Some(rest) => as_text(&format!("^{directory}/{rest}")),
+        None if directory.is_empty() => as_text(pattern),
+        None => None,
     }
 }
 
