@@ -23,6 +23,18 @@ fn site() -> TempDir {
     symlink(folder.path().join("secret"), www.join("outside-absolute")).unwrap();
     symlink("/proc/self/root", www.join("magic")).unwrap();
     symlink("loop", www.join("loop")).unwrap();
+    symlink("there", www.join("here")).unwrap();
+    symlink("a/../here", www.join("there")).unwrap();
+    symlink("chain2", www.join("chain")).unwrap();
+    symlink(www.join("chain3"), www.join("chain2")).unwrap();
+    symlink("a/folder/inside", www.join("chain3")).unwrap();
+    symlink("../a", www.join("a/folder")).unwrap();
+    symlink("../www/a/b", www.join("out-and-in")).unwrap();
+    symlink("chain5", www.join("chain4")).unwrap();
+    symlink("a/folder/../../secret/key", www.join("chain5")).unwrap();
+    symlink("nowhere", www.join("dangling")).unwrap();
+    symlink("/dev/null", www.join("device")).unwrap();
+    std::os::unix::net::UnixListener::bind(www.join("socket")).unwrap();
     rustix::fs::mknodat(
         rustix::fs::CWD,
         www.join("pipe"),
@@ -80,7 +92,22 @@ fn walks() {
         ("/outside-absolute/key", "outside of the docroot"),
         ("/magic/etc/passwd", "outside of the docroot"),
         ("/loop", "outside of the docroot"),
+        ("/here", "outside of the docroot"),
+        ("/there/x", "outside of the docroot"),
+        ("/a/folder/b/file.txt", "/a/folder/b/file.txt public"),
+        ("/a/folder/folder/folder/inside/rest", "/a/folder/folder/folder/inside public"),
+        ("/a/folder", "/a/folder directory"),
+        ("/chain", "/chain public"),
+        ("/chain/rest", "/chain public"),
+        // Only where it leads counts, not how.
+        ("/out-and-in/file.txt", "/out-and-in/file.txt public"),
+        ("/chain4", "outside of the docroot"),
+        ("/dangling", "/dangling nothing"),
+        ("/dangling/x", "/dangling nothing"),
+        ("/device", "outside of the docroot"),
         ("/pipe", "neither a file nor a directory"),
+        ("/pipe/x", "neither a file nor a directory"),
+        ("/socket", "neither a file nor a directory"),
     ];
     for (path, expected) in cases {
         assert_eq!(described(&beneath, path), expected, "{path}");
@@ -99,6 +126,9 @@ fn links_that_lead_outside_are_followed_when_that_is_wanted() {
     let docroot = Docroot::open(&folder.path().join("www"), true).unwrap();
     assert_eq!(described(&docroot, "/outside/key"), "/outside/key secret");
     assert_eq!(described(&docroot, "/outside-absolute/key/x"), "/outside-absolute/key secret");
+    assert_eq!(described(&docroot, "/chain4"), "/chain4 secret");
+    assert_eq!(described(&docroot, "/device"), "neither a file nor a directory");
+    assert_eq!(described(&docroot, "/here"), "outside of the docroot");
     // A link of /proc is no link of the docroot's owner.
     assert_eq!(described(&docroot, "/magic/etc/passwd"), "outside of the docroot");
     assert_eq!(described(&docroot, "/absolute/file.txt"), "/absolute/file.txt public");

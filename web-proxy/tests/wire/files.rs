@@ -107,6 +107,15 @@ async fn what_is_never_sent() {
     for name in [".env", ".git/config", "a/.htpasswd", "config.php.bak", "old.PHP", "x.phtml"] {
         proxy.file(name, "secret");
     }
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        proxy.docroot().join("pipe.txt"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o644),
+        0,
+    )
+    .unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(proxy.docroot().join("socket.txt")).unwrap();
     proxy.file("unreadable.txt", "secret");
     let unreadable = proxy.docroot().join("unreadable.txt");
     fs::set_permissions(unreadable, fs::Permissions::from_mode(0o000)).unwrap();
@@ -118,6 +127,8 @@ async fn what_is_never_sent() {
         ("/old.PHP", 403),
         ("/x.phtml", 403),
         ("/link/key", 403),
+        ("/pipe.txt", 403),
+        ("/socket.txt", 403),
         ("/missing", 404),
         ("/a.txt/../../etc/passwd", 400),
         ("/%2e%2e/%2e%2e/etc/passwd", 400),
