@@ -8,8 +8,10 @@
 use clap::{Args, ValueEnum};
 use common::config::{ByteSize, ConfigError};
 use common::http::coding::{Accepted, OF_THE_CODING, is_compressible, may_transform};
+use common::http::entity_tag::lists;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, VARY,
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue,
+    IF_NONE_MATCH, VARY,
 };
 use http::{HeaderMap, Method, Response, StatusCode, Version};
 
@@ -51,7 +53,7 @@ enum Plan {
     AsItIs,
     /// Another client would get it compressed.
     Plain,
-    /// The client has it, in whichever form.
+    /// The client has it, in the form that is meant by this weak tag.
     Unmodified,
     Coded(Coding),
 }
@@ -104,8 +106,10 @@ impl Compress {
             return Plan::AsItIs;
         }
         match status {
-            StatusCode::NOT_MODIFIED => return Plan::Unmodified,
-            StatusCode::NO_CONTENT | StatusCode::PARTIAL_CONTENT => return Plan::AsItIs,
+            StatusCode::NOT_MODIFIED if has_coded_form(request, headers) => return Plan::Unmodified,
+            StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT | StatusCode::PARTIAL_CONTENT => {
+                return Plan::AsItIs;
+            }
             _ => {}
         }
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -134,6 +138,13 @@ fn weaken(headers: &mut HeaderMap) {
         Ok(weak) => headers.insert(ETAG, weak),
         Err(_) => headers.remove(ETAG),
     };
+}
+
+/// Whether the client names the response's tag as [`weaken`] has made it. With a strong one it has the plain form,
+/// which it may go on with by ranges.
+fn has_coded_form(request: &HeaderMap, headers: &HeaderMap) -> bool {
+    let Some(tag) = headers.get(ETAG) else { return false };
+    lists(request, &IF_NONE_MATCH, |listed| listed.strip_prefix(b"W/") == Some(tag.as_bytes()))
 }
 
 /// Says that Accept-Encoding counts, unless that is said already.
@@ -172,7 +183,7 @@ mod tests {
         use Plan::{AsItIs, Coded, Plain, Unmodified};
         let html = ("content-type", "text/html; charset=utf-8");
         let long = ("content-length", "1000");
-        let cases: [(&str, u16, Fields<'_>, Plan); 20] = [
+        let cases: [(&str, u16, Fields<'_>, Plan); 22] = [
             ("gzip, br", 200, &[html, long], Coded(Coding::Brotli)),
             ("gzip", 200, &[html, long], Coded(Coding::Gzip)),
             // Of unknown length: it may be long.
@@ -192,11 +203,13 @@ mod tests {
             ("gzip", 200, &[html, long, ("repr-digest", "sha-256=:AAAA:")], AsItIs),
             ("gzip", 206, &[html, long, ("content-range", "bytes 0-999/5000")], AsItIs),
             ("gzip", 204, &[html], AsItIs),
-            ("gzip", 304, &[("etag", "\"x\"")], Unmodified),
-            ("", 304, &[("etag", "\"x\"")], Unmodified),
+            ("gzip", 304, &[("etag", "\"a\"")], Unmodified),
+            ("", 304, &[("etag", "\"b\"")], AsItIs),
+            ("gzip", 304, &[("etag", "W/\"a\"")], AsItIs),
+            ("gzip", 304, &[], AsItIs),
         ];
         for (accepted, status, fields, expected) in cases {
-            let request = map(&[("accept-encoding", accepted)]);
+            let request = map(&[("accept-encoding", accepted), ("if-none-match", "\"b\", W/\"a\"")]);
             let status = StatusCode::from_u16(status).unwrap();
             let plan = COMPRESS().plan(Version::HTTP_11, &request, status, &map(fields));
             assert_eq!(plan, expected, "{accepted:?} {status} {fields:?}");
@@ -218,7 +231,7 @@ mod tests {
             let mut response = Response::new(Body::page(Bytes::from_static(b"x")));
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
             *response.headers_mut() = map(fields);
-            let request = map(&[("accept-encoding", accepted)]);
+            let request = map(&[("accept-encoding", accepted), ("if-none-match", "W/\"a\"")]);
             let response = COMPRESS().apply(&method, Version::HTTP_11, &request, response);
             let mut fields: Vec<String> = response
                 .headers()

@@ -54,10 +54,10 @@ async fn a_file() {
     let weak = proxy.get_with("/a.txt", &[gzip]).await.header("etag").unwrap().to_owned();
     assert_eq!(weak, format!("W/{strong}"));
 
-    // The client has it, in this form or that.
+    // The client has it, in this form or that; the plain one it may go on with by ranges.
     for tag in [&strong, &weak] {
         let unchanged = proxy.get_with("/a.txt", &[gzip, ("If-None-Match", tag)]).await;
-        assert_eq!((unchanged.status, unchanged.header("etag")), (304, Some(weak.as_str())));
+        assert_eq!((unchanged.status, unchanged.header("etag")), (304, Some(tag.as_str())));
         assert_eq!(unchanged.header("vary"), Some("Accept-Encoding"));
     }
     // Ranges are of the plain form, and never go on with a compressed one.
