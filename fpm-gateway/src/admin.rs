@@ -34,6 +34,10 @@ struct Replica {
     /// No longer listed; finishes what it has.
     leaving: bool,
     busy: u32,
+    /// Of the busy ones those whose request is over.
+    post_response: u32,
+    /// How it is known that a worker is free.
+    accounting: &'static str,
     workers: u32,
     served: u64,
     /// Since its last answer.
@@ -85,6 +89,8 @@ impl GatewayPages {
                     usable: replica.usable,
                     leaving: replica.leaving,
                     busy: replica.busy,
+                    post_response: replica.settling,
+                    accounting: replica.accounting.as_str(),
                     workers: replica.workers,
                     served: replica.served,
                     silent_seconds: replica.silent_for.map(|time| time.as_secs_f64()),

@@ -59,6 +59,13 @@ pub struct GatewayOptions {
     /// How long a request may go without a byte in either direction.
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     pub read_timeout: HumanDuration,
+    /// How long a worker that works on after its response, or for a client that has left, counts as busy; then its
+    /// connection is closed.
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub post_response_timeout: HumanDuration,
+    /// How long a replica that has not answered GET_VALUES yet may take to say that a worker is free.
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub values_timeout: HumanDuration,
     /// How long an inbound connection is kept without a request.
     #[arg(long, value_name = "DURATION", default_value = "5m")]
     pub idle_timeout: HumanDuration,
@@ -88,6 +95,9 @@ pub struct Config {
     pub connect_timeout: Duration,
     pub read_timeout: Duration,
     pub idle_timeout: Duration,
+    pub post_response_timeout: Duration,
+    /// How long GET_VALUES may take at a replica that is not known to answer it.
+    pub values_timeout: Duration,
     pub probe: Probe,
     pub shutdown_timeout: Duration,
     pub drain_delay: Duration,
@@ -113,6 +123,8 @@ impl Config {
             // Not to wait at all is queue-length = 0.
             ("queue-timeout", gateway.queue_timeout),
             ("idle-timeout", gateway.idle_timeout),
+            ("post-response-timeout", gateway.post_response_timeout),
+            ("values-timeout", gateway.values_timeout),
             ("connect-timeout", gateway.connect_timeout),
             ("read-timeout", gateway.read_timeout),
             ("probe-interval", gateway.probe_interval),
@@ -134,6 +146,8 @@ impl Config {
             connect_timeout: gateway.connect_timeout.get(),
             read_timeout: gateway.read_timeout.get(),
             idle_timeout: gateway.idle_timeout.get(),
+            post_response_timeout: gateway.post_response_timeout.get(),
+            values_timeout: gateway.values_timeout.get(),
             probe: Probe {
                 interval: gateway.probe_interval.get(),
                 timeout: gateway.probe_timeout.get(),

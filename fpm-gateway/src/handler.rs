@@ -6,7 +6,8 @@
 //! 4. [`backend`]: a connection of its own. One that cannot be made costs nothing but time: nothing was
 //!    sent, so the request goes back to its place in the queue, whatever its method.
 //! 5. [`relay`]: request and response stream through, at the pace of the slower side.
-//! 6. The worker is given back: by `Drop`, so also when the web server has gone and this future with it.
+//! 6. The worker is given back when it is free ([`Lease`]): after what it does behind its response, and also when the
+//!    web server has gone and this future with it.
 //! 7. [`error`]: what went wrong becomes an answer.
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use common::fastcgi::EndRequest;
 use tokio::time::Instant;
 
 use crate::admission::{Refusal, Visit};
-use crate::backend::{self, Backoff, ConnectError, Worker};
+use crate::backend::{self, Backoff, ConnectError, Lease, Worker};
 use crate::error::{self, Failure, Outcome};
 use crate::relay::{self, RelayError};
 use crate::request::{self, Inbound};
@@ -41,14 +42,18 @@ pub async fn handle(gateway: Arc<Gateway>, mut inbound: Inbound) -> Ended {
 
 async fn serve(gateway: &Arc<Gateway>, inbound: &mut Inbound) -> Result<EndRequest, Failure> {
     let visit = gateway.admission.arrive();
-    let mut worker = worker(gateway, &visit).await?;
+    let mut lease = Lease::new(worker(gateway, &visit).await?, Arc::clone(gateway));
     gateway.metrics.waited(visit.arrived.elapsed());
-    let relayed = relay::relay(&mut worker, inbound, gateway.config.read_timeout).await;
+    let Some(worker) = lease.worker() else { return Err(Refusal::Unavailable.into()) };
+    let relayed = relay::relay(worker, inbound, gateway.config.read_timeout).await;
     match &relayed {
-        Ok(_) => worker.finished(),
+        Ok(_) => lease.finished(),
         // Not a failure of the replica.
-        Err(RelayError::ClientStalled(_)) => {}
-        Err(error) => gateway.metrics.upstream_error(error.kind()),
+        Err(RelayError::ClientStalled(_)) => lease.broken(),
+        Err(error) => {
+            gateway.metrics.upstream_error(error.kind());
+            lease.broken();
+        }
     }
     Ok(relayed?)
 }

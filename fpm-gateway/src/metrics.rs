@@ -34,6 +34,8 @@ pub struct Metrics {
     complete: Counter,
     request_seconds: Latency,
     queue_seconds: Latency,
+    post_response_seconds: Latency,
+    pub post_response_timeouts: Counter,
     upstream_errors: Family<Kind, Counter>,
     pub retries: Counter,
     connections: Gauge<i64, AtomicI64>,
@@ -49,6 +51,8 @@ impl Metrics {
             complete,
             request_seconds: Latency::default(),
             queue_seconds: Latency::default(),
+            post_response_seconds: Latency::default(),
+            post_response_timeouts: Counter::default(),
             upstream_errors: Family::default(),
             retries: Counter::default(),
             connections: Gauge::default(),
@@ -56,6 +60,16 @@ impl Metrics {
         registry.register("requests", "Requests by outcome", metrics.requests.clone());
         registry.register("request_seconds", "Time from arrival to end", metrics.request_seconds.clone());
         registry.register("queue_seconds", "Time until a worker was there", metrics.queue_seconds.clone());
+        registry.register(
+            "post_response_seconds",
+            "Time from a response's end, or from its client's leaving, until the worker was free",
+            metrics.post_response_seconds.clone(),
+        );
+        registry.register(
+            "post_response_timeouts",
+            "Workers that did not say in time that they were free",
+            metrics.post_response_timeouts.clone(),
+        );
         registry.register(
             "upstream_errors",
             "Failures of replicas, by kind",
@@ -75,6 +89,11 @@ impl Metrics {
     /// A worker was there after this time.
     pub fn waited(&self, time: Duration) {
         self.queue_seconds.observe(time);
+    }
+
+    /// A worker was free so long after its request was over.
+    pub fn post_response(&self, time: Duration) {
+        self.post_response_seconds.observe(time);
     }
 
     pub fn upstream_error(&self, kind: &'static str) {
@@ -139,8 +158,9 @@ impl Collector for Replicas {
             encoder.encode_descriptor("queue_length", "Requests that wait", None, gauge.metric_type())?;
         gauge.encode(queue)?;
 
-        let families: [(&str, &str, Value); 3] = [
-            ("in_flight", "Requests in flight", |replica| replica.busy.into()),
+        let families: [(&str, &str, Value); 4] = [
+            ("in_flight", "Workers busy for us", |replica| replica.busy.into()),
+            ("post_response", "Busy workers whose request is over", |replica| replica.settling.into()),
             ("workers", "Requests that may be in flight", |replica| replica.workers.into()),
             ("upstream_usable", "1 while the replica gets requests", |replica| replica.usable.into()),
         ];

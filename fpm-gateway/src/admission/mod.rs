@@ -18,7 +18,7 @@ use common::net::Endpoint;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use crate::backend::{Fleet, ReplicaId, Sign, Snapshot, Watched};
+use crate::backend::{Accounting, Fleet, Heard, ReplicaId, Sign, Snapshot, Watched};
 use queue::Queue;
 
 /// The gate to all replicas.
@@ -56,6 +56,8 @@ pub struct Permit {
     admission: Arc<Admission>,
     replica: ReplicaId,
     endpoint: Arc<Endpoint>,
+    /// Its request is over.
+    settling: bool,
 }
 
 /// Why a request is not let in.
@@ -132,7 +134,7 @@ impl Admission {
         if state.queue.is_first(ticket)
             && let Some((replica, endpoint)) = state.fleet.take()
         {
-            return Ok(Entry::Now(Permit { admission: Arc::clone(self), replica, endpoint }));
+            return Ok(Entry::Now(Permit::new(self, replica, endpoint)));
         }
         let length = state.queue.len();
         // Who has waited already comes back to its place, if there is a queue at all: at most one a worker.
@@ -152,7 +154,7 @@ impl Admission {
             return None;
         }
         let endpoint = state.fleet.take_from(replica)?;
-        Some(Permit { admission: Arc::clone(self), replica, endpoint })
+        Some(Permit::new(self, replica, endpoint))
     }
 
     /// Notes what was seen of a replica.
@@ -181,8 +183,8 @@ impl Admission {
         self.outage.borrow().map(|since| since.elapsed())
     }
 
-    fn release(self: &Arc<Self>, replica: ReplicaId) {
-        self.change(|fleet| fleet.give_back(replica));
+    fn release(self: &Arc<Self>, replica: ReplicaId, settling: bool) {
+        self.change(|fleet| fleet.give_back(replica, settling));
     }
 
     /// Changes the fleet; then workers that are free now go to those who wait.
@@ -210,7 +212,7 @@ impl Admission {
         }
         let (replica, endpoint) = state.fleet.take()?;
         let waiting = state.queue.pop()?;
-        Some((waiting, Permit { admission: Arc::clone(self), replica, endpoint }))
+        Some((waiting, Permit::new(self, replica, endpoint)))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -245,6 +247,27 @@ impl Drop for Waiting<'_> {
 }
 
 impl Permit {
+    fn new(admission: &Arc<Admission>, replica: ReplicaId, endpoint: Arc<Endpoint>) -> Self {
+        Self { admission: Arc::clone(admission), replica, endpoint, settling: false }
+    }
+
+    pub fn accounting(&self) -> Accounting {
+        self.admission.lock().fleet.accounting(self.replica)
+    }
+
+    /// The request is over; the worker is not free before this is dropped.
+    pub fn leaves(&mut self) {
+        if !self.settling {
+            self.settling = true;
+            self.admission.lock().fleet.settles(self.replica);
+        }
+    }
+
+    /// Notes whether the worker has said that it is free.
+    pub fn heard(&self, heard: Heard) {
+        self.admission.lock().fleet.heard(self.replica, heard);
+    }
+
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
@@ -257,7 +280,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.admission.release(self.replica);
+        self.admission.release(self.replica, self.settling);
     }
 }
 

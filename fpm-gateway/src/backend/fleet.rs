@@ -7,7 +7,7 @@ use common::net::Endpoint;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Breaker, Sign};
+use super::{Accounting, Breaker, Heard, Sign};
 use crate::balance::{Candidate, least_outstanding};
 
 /// Names a replica for as long as it is there; never used twice.
@@ -28,6 +28,9 @@ struct Replica {
     endpoint: Arc<Endpoint>,
     workers: u32,
     busy: u32,
+    /// Of the busy ones those whose request is over.
+    settling: u32,
+    accounting: Accounting,
     breaker: Breaker,
     /// No longer listed: it gets no new request, and goes with the last one in flight.
     leaving: bool,
@@ -59,6 +62,9 @@ pub struct Standing {
 pub struct Snapshot {
     pub endpoint: Arc<Endpoint>,
     pub busy: u32,
+    /// Of the busy ones those whose request is over and that work on.
+    pub settling: u32,
+    pub accounting: Accounting,
     pub workers: u32,
     pub usable: bool,
     pub leaving: bool,
@@ -89,6 +95,8 @@ impl Fleet {
                 endpoint: Arc::new(endpoint.clone()),
                 workers: self.workers_per_replica,
                 busy: 0,
+                settling: 0,
+                accounting: Accounting::NEW,
                 breaker: Breaker::CLOSED,
                 leaving: false,
                 turn: 0,
@@ -132,11 +140,35 @@ impl Fleet {
         Some(Arc::clone(&replica.endpoint))
     }
 
-    pub fn give_back(&mut self, id: ReplicaId) {
+    /// `settling`: its request was over.
+    pub fn give_back(&mut self, id: ReplicaId, settling: bool) {
         if let Some(replica) = self.find(id) {
             replica.busy = replica.busy.saturating_sub(1);
+            replica.settling = replica.settling.saturating_sub(u32::from(settling));
         }
         self.replicas.retain(|replica| !replica.is_gone());
+    }
+
+    /// The request is over, and the worker may not be free.
+    pub fn settles(&mut self, id: ReplicaId) {
+        if let Some(replica) = self.find(id) {
+            replica.settling += 1;
+        }
+    }
+
+    pub fn accounting(&self, id: ReplicaId) -> Accounting {
+        let replica = self.replicas.iter().find(|replica| replica.id == id);
+        replica.map_or(Accounting::NEW, |replica| replica.accounting)
+    }
+
+    pub fn heard(&mut self, id: ReplicaId, heard: Heard) {
+        let Some(replica) = self.find(id) else { return };
+        let before = replica.accounting;
+        replica.accounting = before.after(heard);
+        if before != replica.accounting && replica.accounting == Accounting::PerConnection {
+            let endpoint = &replica.endpoint;
+            tracing::warn!(%endpoint, "GET_VALUES is not answered: a worker counts as free when its response ends");
+        }
     }
 
     pub fn note(&mut self, id: ReplicaId, sign: Sign, now: Instant) {
@@ -170,6 +202,8 @@ impl Fleet {
         let snapshot = |replica: &Replica| Snapshot {
             endpoint: Arc::clone(&replica.endpoint),
             busy: replica.busy,
+            settling: replica.settling,
+            accounting: replica.accounting,
             workers: replica.workers,
             usable: replica.is_usable(),
             leaving: replica.leaving,
@@ -222,7 +256,7 @@ mod tests {
         assert_eq!(fleet.snapshot().len(), 2);
         assert_eq!(fleet.take().unwrap().0, second);
         assert!(fleet.take().is_none(), "full");
-        fleet.give_back(first);
+        fleet.give_back(first, false);
         assert!(fleet.standing(first).is_none());
         assert_eq!(fleet.snapshot().len(), 1);
 

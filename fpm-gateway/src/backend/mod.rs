@@ -3,11 +3,17 @@
 //! - [`Breaker`]: whether one may be used. Pure.
 //! - [`Fleet`]: all of them, with what is busy for us on each.
 //! - [`connect`]: a [`Worker`], a connection together with the permit that counts it.
+//! - [`Lease`]: a worker in use; what it does after its response is its [`aftermath`].
+//! - [`Accounting`]: how a replica says that a worker is free. Pure.
 
+mod accounting;
+mod aftermath;
 mod breaker;
 mod fleet;
 mod worker;
 
+pub use accounting::{Accounting, Heard};
+pub use aftermath::Lease;
 pub use breaker::{Breaker, Sign};
 pub use fleet::{Fleet, ReplicaId, Snapshot, Standing, Watched};
 pub use worker::{Backoff, ConnectError, Worker, connect};

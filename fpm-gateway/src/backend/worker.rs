@@ -3,9 +3,10 @@
 use std::io;
 use std::time::Duration;
 
-use common::net::Stream;
+use common::fastcgi::ResponseDecoder;
+use common::net::{Endpoint, Stream};
 
-use super::Sign;
+use super::{Accounting, Heard, Sign};
 use crate::admission::Permit;
 
 /// A connection and the permit that counts it. One request, then it is closed: on a connection that is
@@ -14,6 +15,11 @@ use crate::admission::Permit;
 pub struct Worker {
     // Dropped in this order: PHP-FPM's worker is free when the connection is closed, and not before.
     pub stream: Stream,
+    pub decoder: ResponseDecoder,
+    /// The request was sent to its end.
+    pub uploaded: bool,
+    /// Some of the response has come.
+    pub begun: bool,
     permit: Permit,
 }
 
@@ -45,7 +51,10 @@ impl ConnectError {
 /// Connects to the replica that was chosen. Without success, the permit is free again.
 pub async fn connect(permit: Permit, timeout: Duration) -> Result<Worker, ConnectError> {
     match permit.endpoint().connect(timeout).await {
-        Ok(stream) => Ok(Worker { stream, permit }),
+        Ok(stream) => {
+            let decoder = ResponseDecoder::new(1);
+            Ok(Worker { stream, decoder, uploaded: false, begun: false, permit })
+        }
         Err(error) => {
             let error = ConnectError::from(error);
             tracing::debug!(endpoint = %permit.endpoint(), cause = %error, "no connection");
@@ -74,11 +83,31 @@ impl From<io::Error> for ConnectError {
 const OURS: [i32; 3] = [23, 24, 105];
 
 impl Worker {
-    /// The response is complete. END_REQUEST counts as the moment in which the worker is free: close at
-    /// once, since PHP-FPM's worker waits for that. What a script does after `fastcgi_finish_request()`
-    /// is not counted; whoever wants to count it keeps connection and permit beyond this point.
-    pub fn finished(self) {
+    pub fn endpoint(&self) -> &Endpoint {
+        self.permit.endpoint()
+    }
+
+    /// Whether it is asked, after END_REQUEST, when it is free: the connection is kept for that.
+    pub fn asks(&self) -> bool {
+        self.permit.accounting().asks()
+    }
+
+    pub fn is_exact(&self) -> bool {
+        self.permit.accounting() == Accounting::Exact
+    }
+
+    /// The response is complete.
+    pub(super) fn served(&self) {
         self.permit.note(Sign::Served);
+    }
+
+    /// Nobody waits for it any more, and it may not be free.
+    pub(super) fn leaves(&mut self) {
+        self.permit.leaves();
+    }
+
+    pub(super) fn heard(&self, heard: Heard) {
+        self.permit.heard(heard);
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Buf as _;
 use common::fastcgi::{
-    EndRequest, Outbound, ProtocolStatus, ReadError, RequestEncoder, ResponseDecoder, ResponseEvent, Role, io,
+    EndRequest, Outbound, ProtocolStatus, ReadError, RequestEncoder, ResponseEvent, Role, io,
 };
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
@@ -64,12 +64,13 @@ pub async fn relay(
     inbound: &mut Inbound,
     timeout: Duration,
 ) -> Result<EndRequest, RelayError> {
-    let (mut reader, mut writer) = tokio::io::split(&mut worker.stream);
+    let keep_conn = worker.asks();
+    let Worker { stream, decoder, uploaded, begun, .. } = worker;
+    let (mut reader, mut writer) = tokio::io::split(stream);
     let request = RequestEncoder::new(1);
     let mut out = Outbound::new();
-    request.begin(&mut out, Role::Responder, false, &inbound.params);
+    request.begin(&mut out, Role::Responder, keep_conn, &inbound.params);
     let mut upload = Upload::Flowing;
-    let mut decoder = ResponseDecoder::new(1);
     let mut moved = Instant::now();
     let mut idle = std::pin::pin!(tokio::time::sleep(timeout));
 
@@ -77,8 +78,9 @@ pub async fn relay(
         let hearing = inbound.replies.has_room();
         tokio::select! {
             biased;
-            event = io::response(&mut reader, &mut decoder), if hearing => {
+            event = io::response(&mut reader, decoder), if hearing => {
                 moved = Instant::now();
+                *begun = true;
                 if let Some(end) = pass_on(event?, inbound)? {
                     return Ok(end);
                 }
@@ -94,6 +96,7 @@ pub async fn relay(
             }
             written = writer.write_buf(&mut out), if out.has_remaining() => {
                 moved = Instant::now();
+                *uploaded = upload == Upload::Whole && !out.has_remaining();
                 if written.is_err() {
                     // What it had to say may be readable all the same.
                     out = Outbound::new();

@@ -1,6 +1,7 @@
 //! fpm-gateway over the wire, in front of applications that do as they are told and of a real PHP-FPM.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod accounting;
 mod binary;
 mod failing;
 mod patience;

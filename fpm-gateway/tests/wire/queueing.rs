@@ -127,11 +127,16 @@ async fn a_web_server_that_leaves_gives_its_place_up() {
     drop(second);
     gateway.holds(1, 1).await;
     drop(first);
-    // Its connection to the application is closed, and the worker goes to the third.
-    wait_until("the third to be served", DEADLINE, async || app.count() == 2).await;
-    assert_eq!(app.requests()[1].param("REQUEST_URI"), "/third");
+    // Its script does not know and works on: the worker is not free yet.
+    wait_until("the first to be seen as gone", DEADLINE, async || {
+        gateway.status().await.contains("\"post_response\": 1")
+    })
+    .await;
+    gateway.holds(1, 1).await;
+    assert_eq!(app.count(), 1);
     gate.open();
     assert_eq!(third.answer().await.unwrap().body(), b"done");
+    assert_eq!(app.requests()[1].param("REQUEST_URI"), "/third");
     gateway.holds(0, 0).await;
     assert!((gateway.outcomes("client_gone").await - 2.0).abs() < 0.1);
 }
@@ -147,9 +152,10 @@ async fn an_aborted_request_is_ended_and_its_connection_kept() {
     RequestEncoder::new(1).abort(&mut out);
     web.write(out).await;
     assert_eq!(web.answer().await.unwrap().stdout, b"");
-    gateway.holds(0, 0).await;
-    wait_until("the application to notice", DEADLINE, async || app.busy() == 0).await;
+    gateway.holds(1, 0).await;
     gate.open();
+    gateway.holds(0, 0).await;
+    wait_until("the application to be free", DEADLINE, async || app.busy() == 0).await;
     assert_eq!(web.ask(&params("/"), b"").await.unwrap().body(), b"done");
 }
 

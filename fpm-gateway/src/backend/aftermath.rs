@@ -1,0 +1,138 @@
+//! What a worker does when nobody waits for it any more: after its response, or after its client has left.
+//!
+//! The permit is held until the worker is free: when GET_VALUES is answered, or the connection ends. Whoever leaves does
+//! not stop a script: it would only notice at its next output. What it still says is read and dropped, for a while;
+//! then the connection is closed, and the script ends at its next output.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::fastcgi::message::MAX_CONNS;
+use common::fastcgi::{Outbound, ReadError, RequestEncoder, ResponseEvent, io};
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::Instant;
+
+use super::{Heard, Worker};
+use crate::server::Gateway;
+
+/// A worker in use. Dropping it while its request is under way leaves the worker to its aftermath.
+#[derive(Debug)]
+pub struct Lease {
+    worker: Option<Worker>,
+    gateway: Arc<Gateway>,
+}
+
+/// How long a response that had begun when its client left may take to its end. A page is then nearly done; a stream
+/// has no end, and its script is to notice.
+const REST_OF_A_RESPONSE: Duration = Duration::from_secs(2);
+/// What is read of a response that nobody gets.
+const MOST: u64 = 8 << 20;
+
+impl Lease {
+    pub const fn new(worker: Worker, gateway: Arc<Gateway>) -> Self {
+        Self { worker: Some(worker), gateway }
+    }
+
+    /// `None` never, before the end.
+    pub const fn worker(&mut self) -> Option<&mut Worker> {
+        self.worker.as_mut()
+    }
+
+    /// The response is complete; the worker may not be done.
+    pub fn finished(mut self) {
+        if let Some(worker) = self.worker.take() {
+            worker.served();
+            self.leave(worker, true);
+        }
+    }
+
+    /// The connection is of no more use.
+    pub fn broken(mut self) {
+        self.worker = None;
+    }
+
+    fn leave(&self, mut worker: Worker, ended: bool) {
+        // Without the request's end a script would wait for it, and an application that is not asked is free by now.
+        if !worker.uploaded || (ended && !worker.asks()) {
+            return;
+        }
+        // Nobody is served any more outside of a runtime.
+        if tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        let gateway = Arc::clone(&self.gateway);
+        self.gateway.shutdown.spawn(async move {
+            worker.leaves();
+            let draining = gateway.shutdown.draining();
+            tokio::select! {
+                () = settle(&gateway, &mut worker, ended) => {}
+                () = draining => {}
+            }
+        });
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            self.leave(worker, false);
+        }
+    }
+}
+
+/// Waits until the worker is free, or for as long as it is worth it.
+async fn settle(gateway: &Gateway, worker: &mut Worker, ended: bool) {
+    let began = Instant::now();
+    let patience = gateway.config.post_response_timeout;
+    if !ended {
+        let rest = if worker.begun { REST_OF_A_RESPONSE.min(patience) } else { patience };
+        match tokio::time::timeout(rest, rest_of_response(worker)).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false) | Err(_)) | Err(_) => return,
+        }
+        if !worker.asks() {
+            return;
+        }
+    }
+    // One that is not known to answer is not waited for that long.
+    let patience = if worker.is_exact() { patience } else { patience.min(gateway.config.values_timeout) };
+    if tokio::time::timeout(patience, is_free(worker)).await.is_ok() {
+        worker.heard(Heard::Free);
+    } else {
+        worker.heard(Heard::Nothing);
+        gateway.metrics.post_response_timeouts.inc();
+        tracing::debug!(endpoint = %worker.endpoint(), ?patience, "a worker is not free, or does not say so");
+    }
+    gateway.metrics.post_response(began.elapsed());
+}
+
+/// Reads up to END_REQUEST; `false` where that is too much.
+async fn rest_of_response(worker: &mut Worker) -> Result<bool, ReadError> {
+    let mut left = MOST;
+    loop {
+        match io::response(&mut worker.stream, &mut worker.decoder).await? {
+            Some(ResponseEvent::End(_)) => return Ok(true),
+            Some(ResponseEvent::Stdout(piece)) => match left.checked_sub(piece.len() as u64) {
+                Some(rest) => left = rest,
+                None => return Ok(false),
+            },
+            Some(_) => {}
+            None => return Ok(false),
+        }
+    }
+}
+
+/// Asks for values; the answer, or any end of the connection, comes from a worker that has nothing else to do.
+async fn is_free(worker: &mut Worker) {
+    let mut out = Outbound::new();
+    RequestEncoder::get_values(&mut out, &[MAX_CONNS]);
+    if worker.stream.write_all_buf(&mut out).await.is_err() {
+        return;
+    }
+    loop {
+        match io::response(&mut worker.stream, &mut worker.decoder).await {
+            Ok(Some(ResponseEvent::Values(_) | ResponseEvent::UnknownType(_)) | None) | Err(_) => return,
+            Ok(Some(_)) => {}
+        }
+    }
+}
