@@ -110,10 +110,16 @@ pub struct ProxyOptions {
     /// The largest body of a request.
     #[arg(long, value_name = "SIZE", default_value = "1GiB")]
     pub max_body: ByteSize,
-    /// Where bodies of unknown length wait until they are complete; by default the system's folder for
-    /// temporary files.
+    /// How much of a request's body is taken in before the application is asked, so that a slow client holds no
+    /// worker; all of it where its length is not known.
+    #[arg(long, value_name = "SIZE", default_value = "16MiB")]
+    pub request_buffer: ByteSize,
+    /// Where bodies wait until the application is asked; by default the system's folder for temporary files.
     #[arg(long, value_name = "DIR")]
     pub spool: Option<PathBuf>,
+    /// How much may wait there in all.
+    #[arg(long, value_name = "SIZE", default_value = "4GiB")]
+    pub spool_limit: ByteSize,
     /// How long the application may send nothing.
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     pub fastcgi_timeout: HumanDuration,
@@ -164,7 +170,9 @@ pub struct Config {
     pub error_pages: ErrorPages,
     pub server_name: Option<String>,
     pub max_body: u64,
+    pub request_buffer: u64,
     pub spool: PathBuf,
+    pub spool_limit: u64,
     pub fastcgi_timeout: Duration,
     pub fastcgi_buffer: u32,
     pub connect_timeout: Duration,
@@ -239,7 +247,9 @@ impl Config {
             error_pages,
             server_name: proxy.server_name,
             max_body: proxy.max_body.bytes(),
+            request_buffer: proxy.request_buffer.bytes(),
             spool,
+            spool_limit: proxy.spool_limit.bytes(),
             fastcgi_timeout: proxy.fastcgi_timeout.get(),
             fastcgi_buffer: u32::try_from(proxy.fastcgi_buffer.bytes())
                 .ok()

@@ -10,7 +10,7 @@ use http::{HeaderValue, Response, StatusCode};
 
 pub use self::pages::{ErrorPages, PagesError};
 use crate::docroot::MapError;
-use crate::fastcgi::{FastCgiError, RequestBodyError};
+use crate::fastcgi::{FastCgiError, RequestBodyError, SpoolError};
 use crate::handover::HandoverError;
 use crate::request::Refusal;
 use crate::respond::{Body, Kind};
@@ -203,7 +203,11 @@ const fn of_fastcgi(error: &FastCgiError) -> (StatusCode, &'static str) {
             RequestBodyError::Client(_) => {
                 (StatusCode::BAD_REQUEST, "The request did not arrive as a whole.")
             }
-            RequestBodyError::Spool(_) => {
+            RequestBodyError::Spool(SpoolError::Full) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "There is no room for what was sent at the moment. Please try again shortly.",
+            ),
+            RequestBodyError::Spool(SpoolError::Io(_)) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "The request cannot be stored at the moment.")
             }
         },

@@ -37,6 +37,7 @@ pub struct Metrics {
     /// Connections of clients that had too many.
     pub turned_away: Counter,
     refused: Family<Reason, Counter>,
+    pub spool_bytes: Gauge<i64, AtomicI64>,
     pub sent_bytes: Counter,
     /// Responses cut off after their head.
     pub broken: Counter,
@@ -56,6 +57,7 @@ impl Metrics {
             connections: Gauge::default(),
             turned_away: Counter::default(),
             refused: Family::default(),
+            spool_bytes: Gauge::default(),
             sent_bytes: Counter::default(),
             broken: Counter::default(),
             fastcgi_in_flight: Gauge::default(),
@@ -83,6 +85,11 @@ impl Metrics {
             "refused",
             "Requests that were not understood or came too slowly, by reason",
             metrics.refused.clone(),
+        );
+        registry.register(
+            "spool_bytes",
+            "Bytes of request bodies that wait in files",
+            metrics.spool_bytes.clone(),
         );
         registry.register("sent_bytes", "Bytes of response bodies", metrics.sent_bytes.clone());
         registry.register("broken", "Responses cut off after their head", metrics.broken.clone());

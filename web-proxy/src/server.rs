@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::crowd::{Crowd, Entry};
 use crate::docroot::{Followed, follow};
 use crate::error::Error;
-use crate::fastcgi::{BodyLimits, Place, Upstream};
+use crate::fastcgi::{BodyLimits, Place, SpoolSpace, Upstream};
 use crate::handler::handle;
 use crate::handover::{Internal, Location};
 use crate::htaccess::{Mode, report_in_background};
@@ -69,6 +69,7 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
     let followed = internal.iter().map(|location| &location.files).chain([&docroot]);
     follow(followed.cloned().collect(), shutdown);
     config.error_pages.follow(shutdown);
+    let metrics = Arc::new(Metrics::register(registry, &access_log));
     let site = Site {
         crowd: Crowd::new(config.max_connections_per_client, config.trusted_proxies.clone()),
         place: Place { root: config.script_root.clone(), server_name: config.server_name.clone() },
@@ -80,13 +81,14 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
         },
         body_limits: BodyLimits {
             max: config.max_body,
+            buffer: config.request_buffer,
             timeout: config.client_timeout,
-            spool: config.spool.clone(),
+            spool: SpoolSpace::new(config.spool.clone(), config.spool_limit, metrics.spool_bytes.clone()),
         },
         upstream: Upstream::new(endpoints, config.connect_timeout),
         internal,
         flights: Flights::default(),
-        metrics: Arc::new(Metrics::register(registry, &access_log)),
+        metrics,
         access_log,
         shutdown: shutdown.clone(),
         config,

@@ -1,6 +1,6 @@
 //! A request to the application, over FastCGI.
 //!
-//! 1. [`RequestBody`]: streamed where its length is known, spooled where it is not.
+//! 1. [`RequestBody`]: its beginning is taken in, all of it where its length is not known; the rest is streamed.
 //! 2. [`params`]: the request as CGI parameters.
 //! 3. [`Upstream`]: a connection, at the next endpoint that takes one.
 //! 4. [`exchange`]: a task that sends the body and reads the response at the same time.
@@ -16,6 +16,7 @@ mod params;
 mod relay_body;
 mod reply;
 mod request_body;
+mod spool;
 mod upstream;
 
 use std::time::Instant;
@@ -28,6 +29,7 @@ pub use head::HeadError;
 pub use params::Place;
 pub use relay_body::{RelayBody, Truncated};
 pub use request_body::{BodyLimits, RequestBody, RequestBodyError};
+pub use spool::{SpoolError, SpoolSpace};
 pub use upstream::Upstream;
 
 use self::conditions::Conditions;

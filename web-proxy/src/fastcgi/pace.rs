@@ -4,7 +4,7 @@ use std::time::Duration;
 /// its limit, and so has their sum, or a byte now and then would hold the worker for ever (Apache:
 /// `RequestReadTimeout` with `MinRate`). While PHP is the slow one, nobody waits for the client.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
+pub(super) struct Pace {
     /// How long one pause may take.
     pause: Duration,
     /// All pauses so far.

@@ -1,42 +1,48 @@
 //! The body of a request on its way to the application.
 //!
-//! PHP reads CONTENT_LENGTH bytes. Where the client has said the length, its bytes are passed on as they
-//! come. Where it has not (chunked), the whole body is taken in first: into memory up to [`IN_MEMORY`], then
-//! into a file without a name.
+//! 1. A body that the client has announced as too large is refused before it is asked for.
+//! 2. Its beginning is taken in before the application hears of it: while it runs it holds a worker, and a client may
+//!    send as slowly as it likes. Most bodies are whole then.
+//! 3. Of a larger one, whose length the client has said, the rest is passed on as it comes. Where it has not said it
+//!    (chunked), all of it is taken in, since PHP reads CONTENT_LENGTH bytes.
 
-use std::io;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
+use bytes::Bytes;
 
 use super::pace::Pace;
+use super::spool::{Spool, SpoolError, SpoolSpace};
 use crate::request::ClientBody;
 
 #[derive(Debug)]
 pub enum RequestBody {
     None,
-    Streamed { body: ClientBody, length: u64, pace: Pace },
-    Spooled(Spool),
+    Some(Box<Taken>),
 }
 
-/// A whole body.
+/// What there is of a body.
 #[derive(Debug)]
-pub struct Spool {
+pub struct Taken {
     length: u64,
-    /// What comes first, if it is too much for memory.
-    file: Option<File>,
-    rest: Bytes,
+    begin: Spool,
+    rest: Option<Rest>,
+}
+
+/// What the client still has to send.
+#[derive(Debug)]
+pub(super) struct Rest {
+    body: ClientBody,
+    pace: Pace,
 }
 
 #[derive(Debug, Clone)]
 pub struct BodyLimits {
     pub max: u64,
+    /// How much of a body is taken in before the application is asked.
+    pub buffer: u64,
     /// How long the client may pause; twice that in sum, unless it earns more.
     pub timeout: Duration,
-    pub spool: PathBuf,
+    pub spool: SpoolSpace,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -49,60 +55,64 @@ pub enum RequestBodyError {
     #[error("the request's body cannot be read: {0}")]
     Client(hyper::Error),
     #[error("the request's body cannot be spooled: {0}")]
-    Spool(io::Error),
+    Spool(#[from] SpoolError),
 }
-
-const IN_MEMORY: usize = 64 << 10;
-const PIECE: usize = 64 << 10;
 
 impl RequestBody {
     /// What has come with the request; a chunked body is read to its end here.
     pub async fn receive(mut body: ClientBody, limits: &BodyLimits) -> Result<Self, RequestBodyError> {
+        let announced = body.length();
+        match announced {
+            Some(0) => return Ok(Self::None),
+            Some(length) if length > limits.max => return Err(RequestBodyError::TooLarge(limits.max)),
+            _ => {}
+        }
+        let wanted = announced.map_or(u64::MAX, |length| length.min(limits.buffer));
         let mut pace = Pace::new(limits.timeout);
-        if let Some(length) = body.length() {
-            if length > limits.max {
+        let mut begin = Spool::new();
+        while begin.length() < wanted {
+            let Some(piece) = next(&mut body, &mut pace).await? else { break };
+            if announced == Some(piece.len() as u64) {
+                begin = Spool::of(piece);
+                break;
+            }
+            let added = begin.add(&piece, &limits.spool).await;
+            if begin.length() > limits.max {
                 return Err(RequestBodyError::TooLarge(limits.max));
             }
-            return Ok(match length {
-                0 => Self::None,
-                length => Self::Streamed { body, length, pace },
-            });
-        }
-        let mut spool = Spool { length: 0, file: None, rest: Bytes::new() };
-        let mut pending = BytesMut::new();
-        while let Some(piece) = next(&mut body, &mut pace).await? {
-            spool.length += piece.len() as u64;
-            if spool.length > limits.max {
-                return Err(RequestBodyError::TooLarge(limits.max));
-            }
-            pending.extend_from_slice(&piece);
-            if pending.len() > IN_MEMORY {
-                spool.write(pending.split().freeze(), limits).await.map_err(RequestBodyError::Spool)?;
+            match added {
+                // Without room the application takes it as it comes, now that it can.
+                Err(SpoolError::Full) if announced.is_some() => break,
+                added => added?,
             }
         }
-        spool.rest = pending.freeze();
-        spool.rewind().await.map_err(RequestBodyError::Spool)?;
-        Ok(Self::Spooled(spool))
+        begin.rewind().await?;
+        let length = announced.unwrap_or(begin.length());
+        // From here on the client holds a worker: what it has sent so far earns it no time.
+        let rest = (begin.length() < length).then(|| Rest { body, pace: Pace::new(limits.timeout) });
+        Ok(Self::Some(Box::new(Taken { length, begin, rest })))
     }
 
     pub const fn is_none(&self) -> bool {
         matches!(self, Self::None)
     }
 
-    pub const fn length(&self) -> Option<u64> {
+    pub fn length(&self) -> Option<u64> {
         match self {
             Self::None => None,
-            Self::Streamed { length, .. } => Some(*length),
-            Self::Spooled(spool) => Some(spool.length),
+            Self::Some(taken) => Some(taken.length),
         }
     }
 
     /// The next piece, never empty; `None` at the end.
     pub async fn piece(&mut self) -> Result<Option<Bytes>, RequestBodyError> {
-        match self {
-            Self::None => Ok(None),
-            Self::Streamed { body, pace, .. } => next(body, pace).await,
-            Self::Spooled(spool) => spool.piece().await.map_err(RequestBodyError::Spool),
+        let Self::Some(taken) = self else { return Ok(None) };
+        if let Some(piece) = taken.begin.piece().await? {
+            return Ok(Some(piece));
+        }
+        match &mut taken.rest {
+            Some(Rest { body, pace }) => next(body, pace).await,
+            None => Ok(None),
         }
     }
 }
@@ -122,41 +132,4 @@ async fn next(body: &mut ClientBody, pace: &mut Pace) -> Result<Option<Bytes>, R
             return Ok(Some(data));
         }
     }
-}
-
-impl Spool {
-    async fn write(&mut self, mut piece: Bytes, limits: &BodyLimits) -> io::Result<()> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => self.file.insert(unnamed_file(limits.spool.clone()).await?),
-        };
-        file.write_all_buf(&mut piece).await
-    }
-
-    async fn rewind(&mut self) -> io::Result<()> {
-        if let Some(file) = &mut self.file {
-            file.flush().await?;
-            file.rewind().await?;
-        }
-        Ok(())
-    }
-
-    async fn piece(&mut self) -> io::Result<Option<Bytes>> {
-        if let Some(file) = &mut self.file {
-            let mut piece = BytesMut::with_capacity(PIECE);
-            if file.read_buf(&mut piece).await? > 0 {
-                return Ok(Some(piece.freeze()));
-            }
-            self.file = None;
-        }
-        Ok(Some(std::mem::take(&mut self.rest)).filter(|piece| !piece.is_empty()))
-    }
-}
-
-/// It has no name, so nothing of it outlives us.
-async fn unnamed_file(folder: PathBuf) -> io::Result<File> {
-    let file = tokio::task::spawn_blocking(move || tempfile::tempfile_in(folder))
-        .await
-        .map_err(io::Error::other)??;
-    Ok(File::from_std(file))
 }

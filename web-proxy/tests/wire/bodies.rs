@@ -84,7 +84,7 @@ async fn too_large_ones_are_refused() {
 #[tokio::test]
 async fn the_client_is_told_to_continue_when_its_body_is_wanted() {
     let app = counting().await;
-    let proxy = Proxy::start(&app.address(), &["--max-body=1KiB"]).await;
+    let proxy = Proxy::start(&app.address(), &["--max-body=1KiB", "--request-buffer=0"]).await;
     let expecting = "HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length:";
     let mut client = Client::connect(proxy.address).await.unwrap();
     client.send(format!("POST / {expecting} 5\r\n\r\n")).await.unwrap();
@@ -99,6 +99,14 @@ async fn the_client_is_told_to_continue_when_its_body_is_wanted() {
         let response = client.response("POST").await.unwrap();
         assert_eq!((response.status, response.informational.len()), (status, 0));
     }
+    // Before the application is asked, where its beginning is taken in.
+    let proxy = Proxy::start(&app.address(), &[]).await;
+    let mut client = Client::connect(proxy.address).await.unwrap();
+    client.send(format!("POST / {expecting} 5\r\n\r\n")).await.unwrap();
+    assert_eq!(client.some_bytes().await.unwrap(), b"HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(app.count(), 1);
+    client.send("hello").await.unwrap();
+    assert_eq!(client.response("POST").await.unwrap().text(), "5 of 5");
 }
 
 #[tokio::test]
@@ -117,7 +125,7 @@ async fn the_application_may_answer_before_it_has_read_everything() {
     })
     .await
     .unwrap();
-    let proxy = Proxy::start(&app.address(), &[]).await;
+    let proxy = Proxy::start(&app.address(), &["--request-buffer=0"]).await;
     let mut client = Client::connect(proxy.address).await.unwrap();
     client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345").await.unwrap();
     let head = client.response_head("POST").await.unwrap();
@@ -130,7 +138,7 @@ async fn the_application_may_answer_before_it_has_read_everything() {
 
     // And one that reads nothing at all is answered too, while the client still sends.
     let app = FakeFastCgiApp::tcp(async |mut exchange| exchange.respond(page("unread")).await).await.unwrap();
-    let proxy = Proxy::start(&app.address(), &[]).await;
+    let proxy = Proxy::start(&app.address(), &["--request-buffer=0"]).await;
     assert_eq!(proxy.request("POST", "/", &[], &vec![b'x'; 4 << 20]).await.text(), "unread");
     proxy.is_idle().await;
 }
@@ -138,7 +146,13 @@ async fn the_application_may_answer_before_it_has_read_everything() {
 #[tokio::test]
 async fn a_client_that_stops_sending() {
     let app = counting().await;
-    let proxy = Proxy::start(&app.address(), &["--client-timeout=300ms", "--fastcgi-timeout=100ms"]).await;
+    for buffer in ["--request-buffer=0", "--request-buffer=1MiB"] {
+        let flags = ["--client-timeout=300ms", "--fastcgi-timeout=100ms", buffer];
+        stops_sending(&app, &Proxy::start(&app.address(), &flags).await).await;
+    }
+}
+
+async fn stops_sending(app: &FakeFastCgiApp, proxy: &Proxy) {
     // Slow, but not too slow: the application's own patience does not count meanwhile.
     let mut client = Client::connect(proxy.address).await.unwrap();
     client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n").await.unwrap();
@@ -158,9 +172,13 @@ async fn a_client_that_stops_sending() {
 #[tokio::test]
 async fn a_client_that_sends_a_byte_now_and_then() {
     let app = counting().await;
-    for (framing, dribble) in [("Content-Length: 100000", "a"), ("Transfer-Encoding: chunked", "1\r\na\r\n")]
-    {
-        let proxy = Proxy::start(&app.address(), &["--client-timeout=300ms"]).await;
+    let length = "Content-Length: 100000";
+    for (framing, dribble, buffer) in [
+        (length, "a", "--request-buffer=0"),
+        (length, "a", "--request-buffer=1MiB"),
+        ("Transfer-Encoding: chunked", "1\r\na\r\n", "--request-buffer=0"),
+    ] {
+        let proxy = Proxy::start(&app.address(), &["--client-timeout=300ms", buffer]).await;
         let mut client = Client::connect(proxy.address).await.unwrap();
         client.send(format!("POST / HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n")).await.unwrap();
         // No pause is too long, but their sum is.
@@ -177,7 +195,7 @@ async fn a_client_that_sends_a_byte_now_and_then() {
 #[tokio::test]
 async fn a_client_that_leaves_in_the_middle() {
     let app = counting().await;
-    let proxy = Proxy::start(&app.address(), &[]).await;
+    let proxy = Proxy::start(&app.address(), &["--request-buffer=0"]).await;
     let mut client = Client::connect(proxy.address).await.unwrap();
     client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345").await.unwrap();
     wait_until("the request to arrive", DEADLINE, async || app.count() == 1).await;

@@ -272,3 +272,74 @@ async fn sizes_up_to_the_limit_and_beyond() {
     }
     assert_eq!(app.count() - asked, 3);
 }
+
+/// Before it is whole, the application does not hear of it; what is larger is streamed behind its beginning.
+#[tokio::test]
+async fn a_slow_body_holds_no_worker() {
+    let app = FakeFastCgiApp::tcp(async |mut exchange| {
+        let length = exchange.body().await?.len();
+        exchange.respond(page(&length.to_string())).await
+    })
+    .await
+    .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let spool = format!("--spool={}", folder.path().display());
+    let proxy = Proxy::start(&app.address(), &["--request-buffer=200KiB", &spool]).await;
+    let spooled = async || proxy.metric("web_proxy_spool_bytes", &[]).await;
+    for (length, first) in [(10, 9), (100_000, 99_000), (200 << 10, 200_000)] {
+        let mut client = Client::connect(proxy.address).await.unwrap();
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        client.send(format!("{head}{}", "x".repeat(first))).await.unwrap();
+        wait_until("it to be in the spool", DEADLINE, async || first < 70_000 || spooled().await > 60_000.0)
+            .await;
+        assert_eq!((app.count(), std::fs::read_dir(folder.path()).unwrap().count()), (0, 0), "{length}");
+        // Nor does it when the client leaves.
+        drop(client);
+        proxy.is_idle().await;
+        proxy.metric_becomes("web_proxy_spool_bytes", 0.0).await;
+        assert_eq!(app.count(), 0);
+    }
+    let mut client = Client::connect(proxy.address).await.unwrap();
+    let length = (200 << 10) + 5;
+    let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+    client.send(format!("{head}{}", "x".repeat(length - 1))).await.unwrap();
+    wait_until("the application to be asked", DEADLINE, async || app.count() == 1).await;
+    client.send("x").await.unwrap();
+    assert_eq!(client.response("POST").await.unwrap().text(), length.to_string());
+    assert!(app.requests()[0].body.iter().all(|byte| *byte == b'x'));
+}
+
+#[tokio::test]
+async fn the_spool_has_a_limit() {
+    let app = FakeFastCgiApp::tcp(async |mut exchange| {
+        let length = exchange.body().await?.len();
+        exchange.respond(page(&length.to_string())).await
+    })
+    .await
+    .unwrap();
+    let proxy = Proxy::start(&app.address(), &["--spool-limit=300KiB"]).await;
+    let body = "x".repeat(250_000);
+    // One client takes most of it, and holds it.
+    let mut first = Client::connect(proxy.address).await.unwrap();
+    first.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 250001\r\n\r\n{body}")).await.unwrap();
+    wait_until("the spool to fill", DEADLINE, async || {
+        proxy.metric("web_proxy_spool_bytes", &[]).await > 190_000.0
+    })
+    .await;
+    // Whose length nobody knows cannot be taken now.
+    let mut second = Client::connect(proxy.address).await.unwrap();
+    let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let whole = format!("{chunked}{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    second.send(&whole).await.unwrap();
+    let response = second.response("POST").await.unwrap();
+    assert_eq!((response.status, response.header("retry-after")), (503, Some("2")));
+    assert_eq!(app.count(), 0);
+    // Others are streamed.
+    assert_eq!(proxy.request("POST", "/", &[], body.as_bytes()).await.text(), "250000");
+    first.send("x").await.unwrap();
+    assert_eq!(first.response("POST").await.unwrap().text(), "250001");
+    proxy.metric_becomes("web_proxy_spool_bytes", 0.0).await;
+    let mut third = Client::connect(proxy.address).await.unwrap();
+    third.send(&whole).await.unwrap();
+    assert_eq!(third.response("POST").await.unwrap().text(), "250000");
+}

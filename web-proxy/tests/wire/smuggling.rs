@@ -172,7 +172,7 @@ async fn what_a_body_leaves_behind_is_no_request() {
         })
         .await
         .unwrap();
-        let proxy = Proxy::start(&app.address(), &[]).await;
+        let proxy = Proxy::start(&app.address(), &["--request-buffer=0"]).await;
         let disguised = SMUGGLED.repeat(20);
         let head = format!("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", disguised.len());
         let mut client = Client::connect(proxy.address).await.unwrap();
