@@ -33,6 +33,9 @@ pub trait Front: Sized {
     /// Everything that was logged, for the message of a test that fails.
     fn logs(&self) -> String;
 
+    /// The processes of ours, by name; the first is where browsers go.
+    fn services(&self) -> Vec<(&'static str, &Service)>;
+
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address())
     }
@@ -110,6 +113,10 @@ impl Front for Chain {
     fn logs(&self) -> String {
         self.logs()
     }
+
+    fn services(&self) -> Vec<(&'static str, &Service)> {
+        vec![("edge-cache", &self.edge), ("web-proxy", &self.web), ("fpm-gateway", &self.gateway)]
+    }
 }
 
 impl Front for Alone {
@@ -123,6 +130,10 @@ impl Front for Alone {
 
     fn address(&self) -> SocketAddr {
         self.web.address()
+    }
+
+    fn services(&self) -> Vec<(&'static str, &Service)> {
+        vec![("web-proxy", &self.web)]
     }
 
     fn logs(&self) -> String {

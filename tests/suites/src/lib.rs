@@ -8,5 +8,6 @@ pub mod chain;
 
 pub mod visitor;
 
+pub mod drupal;
 pub mod site;
 pub mod wordpress;

@@ -1,4 +1,4 @@
-//! The site in `site/`, on SQLite, behind the chain: a copy, since it writes files that it makes on demand.
+//! The site in `site/`, on SQLite, behind the chain or web-proxy alone: a copy, since it writes files that it makes on demand.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use tempfile::TempDir;
 
-use crate::chain::{Chain, Plan};
+use crate::chain::{Chain, Front, Plan};
 use crate::service::root;
 
 /// Its parts are dropped in the order of the fields.
 #[derive(Debug)]
-pub struct Site {
-    pub chain: Chain,
+pub struct Site<F = Chain> {
+    pub chain: F,
     files: Files,
 }
 
@@ -29,11 +29,17 @@ impl Site {
 
     /// With a chain that differs from the usual one.
     pub async fn start_with(change: impl FnOnce(Plan<'_>) -> Plan<'_>) -> anyhow::Result<Self> {
+        Self::serve(change).await
+    }
+}
+
+impl<F: Front> Site<F> {
+    pub async fn serve(change: impl FnOnce(Plan<'_>) -> Plan<'_>) -> anyhow::Result<Self> {
         let files = Files::copy()?;
         let docroot = files.docroot();
         let mut plan = change(Plan::new(&docroot, "drupal"));
         plan.fpm = plan.fpm.pool("env[SITE_DATA]", files.data().display().to_string());
-        let chain = Chain::start(plan).await?;
+        let chain = F::start(plan).await?;
         Ok(Self { chain, files })
     }
 

@@ -7,8 +7,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use suites::chain::Chain;
-use suites::service::Service;
+use suites::chain::{Alone, Chain, Front};
 use suites::site::Site;
 use test_support::client::{Client, End, Framing, Response};
 use test_support::wait::{DEADLINE, wait_until};
@@ -20,7 +19,25 @@ const MEMORY: u64 = 100 * MIB;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_with_a_length() {
-    let site = Site::start().await.unwrap();
+    upload_with_a_length(&Site::start().await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_in_chunks() {
+    upload_in_chunks(&Site::start().await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_with_a_length_to_web_proxy_alone() {
+    upload_with_a_length(&Site::<Alone>::serve(|plan| plan).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_in_chunks_to_web_proxy_alone() {
+    upload_in_chunks(&Site::<Alone>::serve(|plan| plan).await.unwrap()).await;
+}
+
+async fn upload_with_a_length(site: &Site<impl Front>) {
     let mut client = Client::connect(site.chain.address()).await.unwrap();
     client.send(head("PUT", "/upload/raw", &format!("Content-Length: {SIZE}"))).await.unwrap();
     let mut expected = Sha256::start();
@@ -28,19 +45,13 @@ async fn an_upload_with_a_length() {
         expected.update(&block);
         client.send(&block).await.unwrap();
     }
-    let response = client.response("PUT").await.unwrap();
-    assert_eq!(response.status, 200, "{}\n{}", response.text(), site.chain.logs());
-    let text = response.text();
-    assert!(text.contains(&format!("\"size\": {SIZE}")), "{text}");
-    assert!(text.contains(&expected.finish()), "{text}");
-    assert_small(&site.chain);
+    is_whole(client, site, expected).await;
+    print_memory(&site.chain, "with its length");
 }
 
 /// PHP has to know the length beforehand: somebody in the chain keeps the body until its end is known, but not
 /// in memory.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_upload_in_chunks() {
-    let site = Site::start().await.unwrap();
+async fn upload_in_chunks(site: &Site<impl Front>) {
     let mut client = Client::connect(site.chain.address()).await.unwrap();
     client.send(head("PUT", "/upload/raw", "Transfer-Encoding: chunked")).await.unwrap();
     let mut expected = Sha256::start();
@@ -53,11 +64,25 @@ async fn an_upload_in_chunks() {
         }
     }
     let _ = client.send("0\r\n\r\n").await;
+    is_whole(client, site, expected).await;
+    print_memory(&site.chain, "in chunks");
+}
+
+/// What arrived is what was sent, and nobody has held it.
+async fn is_whole(mut client: Client, site: &Site<impl Front>, expected: Sha256) {
     let response = client.response("PUT").await.unwrap();
-    assert_eq!(response.status, 200, "{}\n{}", response.text(), site.chain.logs());
     let text = response.text();
+    assert_eq!(response.status, 200, "{text}\n{}", site.chain.logs());
     assert!(text.contains(&format!("\"size\": {SIZE}")) && text.contains(&expected.finish()), "{text}");
     assert_small(&site.chain);
+}
+
+fn print_memory(front: &impl Front, how: &str) {
+    let services = front.services();
+    let peaks =
+        services.iter().map(|(name, service)| format!("{name} {}", service.peak_rss().unwrap() / MIB));
+    let peaks = peaks.collect::<Vec<_>>().join(", ");
+    println!("note: an upload of {} MB {how}: {peaks} MiB at most", SIZE / MIB);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,16 +198,12 @@ async fn in_flight(chain: &Chain) -> f64 {
     chain.gateway.metrics().await.unwrap().get("fpm_gateway_in_flight", &[]).unwrap()
 }
 
-fn assert_small(chain: &Chain) {
-    for (name, service) in services(chain) {
+fn assert_small(front: &impl Front) {
+    for (name, service) in front.services() {
         let peak = service.peak_rss().unwrap();
         println!("{name}: {} MiB at most", peak / MIB);
         assert!(peak < MEMORY, "{name} had {} MiB of resident memory", peak / MIB);
     }
-}
-
-fn services(chain: &Chain) -> [(&'static str, &Service); 3] {
-    [("edge-cache", &chain.edge), ("web-proxy", &chain.web), ("fpm-gateway", &chain.gateway)]
 }
 
 fn head(method: &str, path: &str, field: &str) -> String {

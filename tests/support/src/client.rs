@@ -1,7 +1,7 @@
 //! A raw HTTP/1.1 client: sends bytes as they are, shows what came back as it came.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -66,8 +66,17 @@ impl Client {
     }
 
     /// From another address of this machine: all of 127.0.0.0/8 is.
-    pub async fn connect_from(local: std::net::Ipv4Addr, address: SocketAddr) -> anyhow::Result<Self> {
+    pub async fn connect_from(local: Ipv4Addr, address: SocketAddr) -> anyhow::Result<Self> {
+        Self::connect_narrow_from(local, address, 64 << 10).await
+    }
+
+    pub async fn connect_narrow_from(
+        local: Ipv4Addr,
+        address: SocketAddr,
+        receive_buffer: u32,
+    ) -> anyhow::Result<Self> {
         let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(receive_buffer)?;
         socket.bind(SocketAddr::from((local, 0)))?;
         Ok(Self { reader: Reader::new(socket.connect(address).await?), peer: address })
     }
