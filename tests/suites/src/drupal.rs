@@ -43,7 +43,7 @@ impl Drupal {
         plan.web = &["--fastcgi-timeout", "5m"];
         plan.gateway = &["--read-timeout", "5m"];
         plan.edge = &["--first-byte-timeout", "5m"];
-        plan.fpm = plan.fpm.ini("memory_limit", "512M").ini("opcache.interned_strings_buffer", "16");
+        plan.fpm = plan.fpm.ini("memory_limit", "2048M").ini("opcache.interned_strings_buffer", "16");
         F::start(plan).await
     }
 

@@ -149,9 +149,12 @@ async fn upload(browser: &Browser, front: &impl Front, name: &'static str) {
     let source = browser.run(&source).await.unwrap();
     let source = source.as_str().unwrap().to_owned();
     browser.forget().await.unwrap();
-    browser.goto(&source).await.unwrap();
-    let width = "return document.images[0].naturalWidth";
-    assert!(browser.run(width).await.unwrap().as_u64() > Some(0), "{source}");
+    browser.goto(&front.url("/")).await.unwrap();
+    browser
+        .run(&format!("document.body.prepend(Object.assign(new Image(), {{ src: '{source}' }}))"))
+        .await
+        .unwrap();
+    is_whole(browser).await;
     // For the picture of the whole page.
     log_in(browser, front).await;
     browser.goto(&front.url("/en/admin/content/media")).await.unwrap();
