@@ -7,6 +7,7 @@ mod compressing;
 mod conditions;
 mod deploying;
 mod error_pages;
+mod escaping;
 mod files;
 mod forms;
 mod handover;
