@@ -8,7 +8,7 @@ use test_support::client::Response;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn is_installed_and_used() {
-    let site = WordPress::installed().await.unwrap();
+    let site: WordPress = WordPress::installed().await.unwrap();
     let reader = || Visitor::new(site.chain.address());
     anonymous_pages_hit(&mut reader()).await;
     permalinks_need_no_query(&site).await;
