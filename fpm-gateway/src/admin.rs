@@ -1,12 +1,15 @@
 //! The gateway's own admin page: `/status`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::admin::{PageFuture, Pages, json};
 use http::{Method, Request, StatusCode};
 use serde::Serialize;
 
+use crate::admission::Line;
+use crate::lanes::{Cap, Lane};
 use crate::server::Gateway;
 
 #[derive(Debug)]
@@ -17,14 +20,35 @@ struct Status {
     /// Requests in flight, on all replicas.
     in_flight: u32,
     queue: Queue,
+    kinds: Vec<Kind>,
     replicas: Vec<Replica>,
 }
 
 #[derive(Serialize)]
 struct Queue {
     length: usize,
+    lanes: Vec<LaneStatus>,
+}
+
+#[derive(Serialize)]
+struct LaneStatus {
+    lane: &'static str,
+    /// Workers.
+    busy: u32,
+    /// Requests that wait.
+    waiting: usize,
     limit: usize,
+    /// How long the first of them has waited.
+    oldest_seconds: Option<f64>,
     timeout_seconds: f64,
+}
+
+/// A kind of requests that a rule bounds.
+#[derive(Serialize)]
+struct Kind {
+    rule: String,
+    busy: u32,
+    workers: u32,
 }
 
 #[derive(Serialize)]
@@ -74,15 +98,25 @@ impl Pages for GatewayPages {
 impl GatewayPages {
     fn status(&self) -> Status {
         let Gateway { admission, config, .. } = &*self.0;
-        let (replicas, length) = admission.snapshot();
+        let overview = admission.overview();
+        let lanes = Lane::ALL.into_iter().zip(overview.lines).zip(config.queue_timeout);
+        let lane = |((lane, line), timeout): ((Lane, Line), Duration)| LaneStatus {
+            lane: lane.as_str(),
+            busy: overview.busy.get(lane),
+            waiting: line.length,
+            limit: config.queue_length,
+            oldest_seconds: line.oldest.map(|since| since.elapsed().as_secs_f64()),
+            timeout_seconds: timeout.as_secs_f64(),
+        };
+        let kinds = admission.caps().iter().zip(&overview.capped);
+        let kind =
+            |(cap, busy): (&Cap, &u32)| Kind { rule: cap.rule.clone(), busy: *busy, workers: cap.workers };
         Status {
-            in_flight: replicas.iter().map(|replica| replica.busy).sum(),
-            queue: Queue {
-                length,
-                limit: config.queue_length,
-                timeout_seconds: config.queue_timeout.as_secs_f64(),
-            },
-            replicas: replicas
+            in_flight: overview.replicas.iter().map(|replica| replica.busy).sum(),
+            queue: Queue { length: overview.queued(), lanes: lanes.map(lane).collect() },
+            kinds: kinds.map(kind).collect(),
+            replicas: overview
+                .replicas
                 .into_iter()
                 .map(|replica| Replica {
                     endpoint: replica.endpoint.to_string(),

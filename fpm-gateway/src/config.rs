@@ -1,12 +1,19 @@
 //! Options as they are written, and the configuration that they make.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser};
-use common::config::{ConfigError, HumanDuration, ListenOptions, LogOptions, ShutdownOptions, Verb};
+use common::config::{
+    self, ConfigError, ConfigFile, HumanDuration, ListenOptions, Loaded, LogOptions, ShutdownOptions, Verb,
+};
 use common::discovery::{DiscoveryOptions, Target};
 use common::net::Address;
+
+use crate::admission::Shares;
+use crate::lanes::{Lanes, Preset, RULE};
 
 /// A FastCGI balancer that owns the queue in front of PHP-FPM.
 #[derive(Debug, Parser)]
@@ -23,6 +30,12 @@ pub struct Options {
     /// PHP-FPM replicas: HOST:PORT, unix:/path or dns://NAME:PORT.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9000", value_delimiter = ',')]
     pub upstream: Vec<Target>,
+    /// What is known of the application, as rules: see check --print-rules.
+    #[arg(long, value_name = "NAME", default_value = "none")]
+    pub preset: Preset,
+    /// With check: print the rules in force.
+    #[arg(long)]
+    pub print_rules: bool,
     /// Where the admin pages are served.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9082")]
     pub admin: Address,
@@ -44,12 +57,21 @@ pub struct GatewayOptions {
     /// Requests in flight per replica: its pm.max_children, divided among the gateways.
     #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub workers_per_upstream: u32,
-    /// Requests that may wait for a worker; more are answered 503 at once.
+    /// Requests that may wait for a worker in each lane; more are answered 503 at once.
     #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub queue_length: u32,
     /// How long a request may wait for a worker.
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     pub queue_timeout: HumanDuration,
+    /// The same for what nobody waits for: cron, updates, feeds.
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub background_queue_timeout: HumanDuration,
+    /// Percent of all workers that only interactive requests get, rounded down.
+    #[arg(long, value_name = "PERCENT", default_value = "10", value_parser = clap::value_parser!(u32).range(0..=90))]
+    pub interactive_reserve: u32,
+    /// Percent of all workers that background requests may have, rounded up.
+    #[arg(long, value_name = "PERCENT", default_value = "25", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub background_limit: u32,
     /// How long requests wait for a replica to come back when none can be reached.
     #[arg(long, value_name = "DURATION", default_value = "2s")]
     pub retry_timeout: HumanDuration,
@@ -90,7 +112,10 @@ pub struct Config {
     pub admin: Address,
     pub workers_per_upstream: u32,
     pub queue_length: usize,
-    pub queue_timeout: Duration,
+    /// By lane.
+    pub queue_timeout: [Duration; 3],
+    pub shares: Shares,
+    pub lanes: Arc<Lanes>,
     pub retry_timeout: Duration,
     pub connect_timeout: Duration,
     pub read_timeout: Duration,
@@ -111,10 +136,18 @@ pub struct Probe {
     pub path: String,
 }
 
+/// [`common::config::load`] with the file's `[[rule]]` left for [`Config::resolve`].
+pub fn load(
+    args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> Result<Loaded<Options>, ConfigError> {
+    config::load_beside("FPM_GATEWAY", args, &[RULE])
+}
+
 impl Config {
-    /// Checks what no single option can know.
-    pub fn resolve(options: Options) -> Result<Self, ConfigError> {
-        let Options { listen, upstream, admin, gateway, listening, discovery, shutdown, .. } = options;
+    /// Checks what no single option can know, and reads the rules: those of `file` stand under the key with it.
+    pub fn resolve(options: Options, file: Option<(&ConfigFile, &str)>) -> Result<Self, ConfigError> {
+        let Options { preset, listen, upstream, admin, gateway, listening, discovery, shutdown, .. } =
+            options;
         if !gateway.ping_path.starts_with('/') {
             let message = format!("ping-path = {:?}: expected a path such as /ping", gateway.ping_path);
             return Err(ConfigError::Conflict(message));
@@ -122,6 +155,7 @@ impl Config {
         let durations = [
             // Not to wait at all is queue-length = 0.
             ("queue-timeout", gateway.queue_timeout),
+            ("background-queue-timeout", gateway.background_queue_timeout),
             ("idle-timeout", gateway.idle_timeout),
             ("post-response-timeout", gateway.post_response_timeout),
             ("values-timeout", gateway.values_timeout),
@@ -141,7 +175,16 @@ impl Config {
             admin,
             workers_per_upstream: gateway.workers_per_upstream,
             queue_length: gateway.queue_length as usize,
-            queue_timeout: gateway.queue_timeout.get(),
+            queue_timeout: [
+                gateway.queue_timeout.get(),
+                gateway.queue_timeout.get(),
+                gateway.background_queue_timeout.get(),
+            ],
+            shares: Shares {
+                interactive_reserve: gateway.interactive_reserve,
+                background_limit: gateway.background_limit,
+            },
+            lanes: Arc::new(Lanes::of(preset, file.map(|(file, key)| (file.source(), key)))?),
             retry_timeout: gateway.retry_timeout.get(),
             connect_timeout: gateway.connect_timeout.get(),
             read_timeout: gateway.read_timeout.get(),
@@ -160,7 +203,15 @@ impl Config {
 
     /// From flags alone, for tests and for a service inside another process.
     pub fn from_flags<'a>(flags: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
-        Self::resolve(Options::try_parse_from(std::iter::once("fpm-gateway").chain(flags))?)
+        Self::from_flags_and(flags, None)
+    }
+
+    /// From flags, with the rules of a file.
+    pub fn from_flags_and<'a>(
+        flags: impl IntoIterator<Item = &'a str>,
+        file: Option<(&ConfigFile, &str)>,
+    ) -> Result<Self, ConfigError> {
+        Self::resolve(Options::try_parse_from(std::iter::once("fpm-gateway").chain(flags))?, file)
     }
 }
 
@@ -178,7 +229,7 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(config.upstream.len(), 3);
-        assert_eq!((config.workers_per_upstream, config.queue_timeout), (3, Duration::from_secs(10)));
+        assert_eq!((config.workers_per_upstream, config.queue_timeout[0]), (3, Duration::from_secs(10)));
         for bad in [
             "--workers-per-upstream=0",
             "--ping-path=ping",

@@ -47,30 +47,31 @@ mod tests {
         let config = Config::from_flags([]).unwrap();
         let limits = Limits {
             queue_length: 8,
-            queue_timeout: Duration::from_secs(10),
+            queue_timeout: [Duration::from_secs(10); 3],
+            shares: config.shares,
             patience: Duration::from_secs(2),
             workers_per_upstream: 1,
         };
-        let admission = Admission::new(limits);
+        let admission = Admission::new(limits, Vec::new());
         let shutdown = Shutdown::new(Duration::from_secs(1));
         let (sender, receiver) = watch::channel(Endpoints::from([]));
         follow(receiver, &admission, &config, &shutdown);
         assert!(admission.outage().is_some());
 
         // A request that came before the first answer of DNS is served as soon as there is one.
-        let visit = admission.arrive();
+        let visit = admission.arrive(crate::lanes::Route { lane: crate::lanes::Lane::Anonymous, cap: None });
         let (permit, ()) = tokio::join!(admission.admit(&visit), async {
             sender.send_replace([Endpoint::Unix("/nowhere".into())].into());
         });
         let permit = permit.unwrap();
 
         sender.send_replace([].into());
-        while admission.snapshot().0.iter().any(|replica| !replica.leaving) {
+        while admission.overview().replicas.iter().any(|replica| !replica.leaving) {
             tokio::task::yield_now().await;
         }
-        assert_eq!(admission.snapshot().0.len(), 1, "its last request goes on");
+        assert_eq!(admission.overview().replicas.len(), 1, "its last request goes on");
         drop(permit);
-        assert!(admission.snapshot().0.is_empty());
+        assert!(admission.overview().replicas.is_empty());
         shutdown.terminate();
     }
 }

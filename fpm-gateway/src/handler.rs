@@ -1,7 +1,8 @@
 //! The life of one request.
 //!
 //! 1. [`request`]: parameters that may not come from outside go.
-//! 2. [`admission`](crate::admission): a worker is waited for, in the order of arrival and not for ever.
+//! 2. [`admission`](crate::admission): a worker is waited for, in the order of arrival within its
+//!    [lane](crate::lanes), and not for ever.
 //! 3. [`balance`](crate::balance): it is one of the replica with the least outstanding requests.
 //! 4. [`backend`]: a connection of its own. One that cannot be made costs nothing but time: nothing was
 //!    sent, so the request goes back to its place in the queue, whatever its method.
@@ -41,7 +42,7 @@ pub async fn handle(gateway: Arc<Gateway>, mut inbound: Inbound) -> Ended {
 }
 
 async fn serve(gateway: &Arc<Gateway>, inbound: &mut Inbound) -> Result<EndRequest, Failure> {
-    let visit = gateway.admission.arrive();
+    let visit = gateway.admission.arrive(gateway.config.lanes.route(&inbound.params));
     let mut lease = Lease::new(worker(gateway, &visit).await?, Arc::clone(gateway));
     gateway.metrics.waited(visit.arrived.elapsed());
     let Some(worker) = lease.worker() else { return Err(Refusal::Unavailable.into()) };

@@ -10,6 +10,7 @@ pub mod request;
 
 pub mod admission;
 pub mod balance;
+pub mod lanes;
 
 pub mod backend;
 pub mod relay;

@@ -3,26 +3,31 @@
 use std::process::ExitCode;
 
 use common::admin::healthcheck;
-use common::config::{self, Loaded, Verb};
+use common::config::{Loaded, Verb};
 use common::limits::raise_open_files;
 use common::shutdown::{Drained, Shutdown};
 use common::telemetry;
 use fpm_gateway::Config;
-use fpm_gateway::config::Options;
+use fpm_gateway::config::load;
+use fpm_gateway::lanes::{self, RULE};
 
 fn main() -> ExitCode {
-    let Loaded { options, rendered, .. } = match config::load::<Options>("FPM_GATEWAY", std::env::args_os()) {
+    let Loaded { options, rendered, file, .. } = match load(std::env::args_os()) {
         Ok(loaded) => loaded,
         Err(error) => return error.report("fpm-gateway"),
     };
-    let (verb, log) = (options.verb, options.log.clone());
-    let config = match Config::resolve(options) {
+    let (verb, log, print_rules) = (options.verb, options.log.clone(), options.print_rules);
+    let config = match Config::resolve(options, file.as_ref().map(|file| (file, RULE))) {
         Ok(config) => config,
         Err(error) => return error.report("fpm-gateway"),
     };
     let outcome = match verb {
+        Verb::Check if print_rules => {
+            print!("{}", config.lanes.render());
+            return ExitCode::SUCCESS;
+        }
         Verb::Check => {
-            print!("{rendered}");
+            print!("{rendered}{}", file.as_ref().map(|file| lanes::written(file, RULE)).unwrap_or_default());
             return ExitCode::SUCCESS;
         }
         Verb::Healthcheck => block_on(async { Ok(healthcheck(&config.admin).await?) }),

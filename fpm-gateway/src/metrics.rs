@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::admission::Admission;
 use crate::backend::Snapshot;
 use crate::error::Outcome;
+use crate::lanes::Lane;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
@@ -152,11 +153,19 @@ struct Replicas(Arc<Admission>);
 
 impl Collector for Replicas {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let (replicas, queued) = self.0.snapshot();
-        let gauge = ConstGauge::new(i64::try_from(queued).unwrap_or(i64::MAX));
-        let queue =
-            encoder.encode_descriptor("queue_length", "Requests that wait", None, gauge.metric_type())?;
-        gauge.encode(queue)?;
+        let overview = self.0.overview();
+        let lanes = Lane::ALL.into_iter().zip(&overview.lines);
+        let mut queue =
+            encoder.encode_descriptor("queue_length", "Requests that wait", None, MetricType::Gauge)?;
+        for (lane, line) in lanes.clone() {
+            let length = i64::try_from(line.length).unwrap_or(i64::MAX);
+            ConstGauge::new(length).encode(queue.encode_family(&[("lane", lane.as_str())])?)?;
+        }
+        let mut busy = encoder.encode_descriptor("lane_busy", "Workers busy", None, MetricType::Gauge)?;
+        for (lane, _) in lanes {
+            let workers = i64::from(overview.busy.get(lane));
+            ConstGauge::new(workers).encode(busy.encode_family(&[("lane", lane.as_str())])?)?;
+        }
 
         let families: [(&str, &str, Value); 4] = [
             ("in_flight", "Workers busy for us", |replica| replica.busy.into()),
@@ -166,7 +175,7 @@ impl Collector for Replicas {
         ];
         for (name, help, value) in families {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for replica in &replicas {
+            for replica in &overview.replicas {
                 let labels = [("upstream", replica.endpoint.to_string())];
                 ConstGauge::new(value(replica)).encode(family.encode_family(&labels)?)?;
             }

@@ -51,6 +51,8 @@ const SETTINGS: [(&str, &str); 3] =
 
 /// The key of web-proxy's rules, beside edge-cache's `[[rule]]`.
 pub const WEB_RULE: &str = "web-rule";
+/// And fpm-gateway's.
+pub const GATEWAY_RULE: &str = "gateway-rule";
 
 impl Config {
     pub fn resolve(
@@ -79,7 +81,10 @@ impl Config {
             file.map(|file| (file, WEB_RULE)),
         )?;
         web.access_log = Destination::None;
-        let gateway = fpm_gateway::Config::from_flags(options.gateway.flags().chain([workers.as_str()]))?;
+        let gateway = fpm_gateway::Config::from_flags_and(
+            options.gateway.flags().chain([preset_flag.as_str(), workers.as_str()]),
+            file.map(|file| (file, GATEWAY_RULE)),
+        )?;
 
         let settings = settings(&site, options.php_value);
         Ok(Self {

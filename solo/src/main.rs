@@ -10,7 +10,7 @@ use common::telemetry;
 use edge_cache::reload::{Known, Reading, Reload};
 use edge_cache::rules;
 use solo::banner::Banner;
-use solo::config::{WEB_RULE, edge};
+use solo::config::{GATEWAY_RULE, WEB_RULE, edge};
 use solo::options::Options;
 use solo::{Chain, Config, SetupError};
 
@@ -38,7 +38,10 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error, 2),
     };
     if verb == Verb::Check {
-        let written = |file| [rules::written(file), web_proxy::rules::written(file, WEB_RULE)].concat();
+        let written = |file| {
+            let web = web_proxy::rules::written(file, WEB_RULE);
+            [rules::written(file), web, fpm_gateway::lanes::written(file, GATEWAY_RULE)].concat()
+        };
         print!("{rendered}{}", file.as_ref().map(written).unwrap_or_default());
         return ExitCode::SUCCESS;
     }
@@ -56,7 +59,7 @@ fn main() -> ExitCode {
 }
 
 fn load() -> Result<Loaded<Options>, ConfigError> {
-    config::load_beside("SOLO", std::env::args_os(), &["rule", WEB_RULE])
+    config::load_beside("SOLO", std::env::args_os(), &["rule", WEB_RULE, GATEWAY_RULE])
 }
 
 async fn serve(config: Config, reload: Reload) -> anyhow::Result<()> {

@@ -1,14 +1,16 @@
 //! Who may send a request to PHP, and when.
 //!
-//! 1. [`Admission::arrive`]: a request gets its [`Visit`], its place in the order and its deadline.
+//! 1. [`Admission::arrive`]: a request gets its [`Visit`], its place in the order of its lane and its deadline.
 //! 2. [`Admission::admit`]: if nobody waits and a replica has a free worker, a [`Permit`] at once.
 //! 3. Otherwise it waits in the [`Queue`], which is bounded, for as long as its deadline allows; or, when no
 //!    replica can be reached at all, only until the outage is older than our patience.
-//! 4. A permit that is dropped, for whatever reason, goes to the first in the queue.
+//! 4. A permit that is dropped, for whatever reason, goes to the first of the lane whose turn it is ([`schedule`]) and
+//!    whose kind has room ([`Cap`]).
 //!
 //! Everything that is known about replicas is behind one short lock, since every decision needs all of it.
 
 mod queue;
+mod schedule;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +21,12 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::backend::{Accounting, Fleet, Heard, ReplicaId, Sign, Snapshot, Watched};
+use crate::lanes::{Cap, Lane, Route};
 use queue::Queue;
+use schedule::preference;
+
+pub use queue::Line;
+pub use schedule::{Busy, Shares};
 
 /// The gate to all replicas.
 #[derive(Debug)]
@@ -29,12 +36,16 @@ pub struct Admission {
     outage: watch::Sender<Option<Instant>>,
     tickets: AtomicU64,
     limits: Limits,
+    caps: Vec<Cap>,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
+    /// Of each lane.
     pub queue_length: usize,
-    pub queue_timeout: Duration,
+    /// By lane.
+    pub queue_timeout: [Duration; 3],
+    pub shares: Shares,
     /// How long an outage is waited out.
     pub patience: Duration,
     pub workers_per_upstream: u32,
@@ -43,9 +54,11 @@ pub struct Limits {
 /// A request's place in the order of arrival, which it keeps when it has to wait a second time.
 #[derive(Debug)]
 pub struct Visit {
+    route: Route,
     ticket: u64,
     pub arrived: Instant,
     deadline: Instant,
+    timeout: Duration,
     /// It was let in before, to a replica that turned out to be gone.
     admitted: AtomicBool,
 }
@@ -56,6 +69,8 @@ pub struct Permit {
     admission: Arc<Admission>,
     replica: ReplicaId,
     endpoint: Arc<Endpoint>,
+    /// `None` for a probe.
+    route: Option<Route>,
     /// Its request is over.
     settling: bool,
 }
@@ -75,27 +90,62 @@ pub enum Refusal {
 struct State {
     fleet: Fleet,
     queue: Queue<oneshot::Sender<Permit>>,
+    /// By lane.
+    busy: Busy,
+    /// By kind.
+    capped: Vec<u32>,
+}
+
+/// All that is known at one moment.
+#[derive(Debug, Clone)]
+pub struct Overview {
+    pub replicas: Vec<Snapshot>,
+    /// Requests that wait, by lane.
+    pub lines: [Line; 3],
+    pub busy: Busy,
+    /// Busy workers of each kind that is bounded.
+    pub capped: Vec<u32>,
+}
+
+impl Overview {
+    pub fn queued(&self) -> usize {
+        self.lines.iter().map(|line| line.length).sum()
+    }
 }
 
 impl Admission {
-    pub fn new(limits: Limits) -> Arc<Self> {
-        let state = State { fleet: Fleet::new(limits.workers_per_upstream), queue: Queue::new() };
+    pub fn new(limits: Limits, caps: Vec<Cap>) -> Arc<Self> {
+        let state = State {
+            fleet: Fleet::new(limits.workers_per_upstream),
+            queue: Queue::new(),
+            busy: Busy::default(),
+            capped: vec![0; caps.len()],
+        };
         Arc::new(Self {
             state: Mutex::new(state),
             // No replica is known yet, which is an outage like any other.
             outage: watch::Sender::new(Some(Instant::now())),
             tickets: AtomicU64::new(0),
             limits,
+            caps,
         })
     }
 
-    pub fn arrive(&self) -> Visit {
+    pub fn arrive(&self, route: Route) -> Visit {
         let arrived = Instant::now();
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        let [interactive, anonymous, background] = self.limits.queue_timeout;
+        let timeout = match route.lane {
+            Lane::Interactive => interactive,
+            Lane::Anonymous => anonymous,
+            Lane::Background => background,
+        };
         Visit {
+            route,
             ticket,
             arrived,
-            deadline: arrived + self.limits.queue_timeout,
+            deadline: arrived + timeout,
+            timeout,
             admitted: AtomicBool::new(false),
         }
     }
@@ -103,7 +153,7 @@ impl Admission {
     /// A worker for this request. Dropping the future gives its place in the queue up.
     pub async fn admit(self: &Arc<Self>, visit: &Visit) -> Result<Permit, Refusal> {
         if Instant::now() >= visit.deadline {
-            return Err(Refusal::QueueTimeout(self.limits.queue_timeout));
+            return Err(Refusal::QueueTimeout(visit.timeout));
         }
         let mut waiting = match self.enter(visit)? {
             Entry::Now(permit) => return Ok(visit.admit(permit)),
@@ -114,7 +164,7 @@ impl Admission {
             let impatient = outage.borrow_and_update().map(|since| since + self.limits.patience);
             let (end, refusal) = match impatient {
                 Some(end) if end < visit.deadline => (end, Refusal::Unavailable),
-                _ => (visit.deadline, Refusal::QueueTimeout(self.limits.queue_timeout)),
+                _ => (visit.deadline, Refusal::QueueTimeout(visit.timeout)),
             };
             tokio::select! {
                 biased;
@@ -129,22 +179,27 @@ impl Admission {
     }
 
     fn enter(self: &Arc<Self>, visit: &Visit) -> Result<Entry<'_>, Refusal> {
-        let ticket = visit.ticket;
+        let (route, ticket) = (visit.route, visit.ticket);
         let mut state = self.lock();
-        if state.queue.is_first(ticket)
-            && let Some((replica, endpoint)) = state.fleet.take()
+        if state.queue.is_empty()
+            && state.permits(route, &self.limits, &self.caps)
+            && let Some((replica, endpoint)) = state.take(route)
         {
-            return Ok(Entry::Now(Permit::new(self, replica, endpoint)));
+            return Ok(Entry::Now(Permit::new(self, replica, endpoint, Some(route))));
         }
-        let length = state.queue.len();
+        let length = state.queue.length_of(route.lane);
         // Who has waited already comes back to its place, if there is a queue at all: at most one a worker.
         let has_place = self.limits.queue_length > 0 && visit.admitted.load(Ordering::Relaxed);
         if length >= self.limits.queue_length && !has_place {
             return Err(Refusal::QueueFull { length });
         }
         let (sender, permit) = oneshot::channel();
-        state.queue.insert(ticket, sender);
-        Ok(Entry::Later(Waiting { admission: self, ticket, permit }))
+        state.queue.insert(route, ticket, visit.arrived, sender);
+        drop(state);
+        let waiting = Waiting { admission: self, route, ticket, permit };
+        // Those who wait may wait for something else than what this one needs.
+        self.dispatch();
+        Ok(Entry::Later(waiting))
     }
 
     /// A worker of this replica that nobody waits for: for a probe.
@@ -154,7 +209,7 @@ impl Admission {
             return None;
         }
         let endpoint = state.fleet.take_from(replica)?;
-        Some(Permit::new(self, replica, endpoint))
+        Some(Permit::new(self, replica, endpoint, None))
     }
 
     /// Notes what was seen of a replica.
@@ -172,10 +227,18 @@ impl Admission {
         self.lock().fleet.standing(replica)
     }
 
-    /// Replicas as they are now, and how many requests wait.
-    pub fn snapshot(&self) -> (Vec<Snapshot>, usize) {
+    pub fn overview(&self) -> Overview {
         let state = self.lock();
-        (state.fleet.snapshot(), state.queue.len())
+        Overview {
+            replicas: state.fleet.snapshot(),
+            lines: Lane::ALL.map(|lane| state.queue.line(lane)),
+            busy: state.busy,
+            capped: state.capped.clone(),
+        }
+    }
+
+    pub fn caps(&self) -> &[Cap] {
+        &self.caps
     }
 
     /// Since when no replica can be used.
@@ -183,7 +246,10 @@ impl Admission {
         self.outage.borrow().map(|since| since.elapsed())
     }
 
-    fn release(self: &Arc<Self>, replica: ReplicaId, settling: bool) {
+    fn release(self: &Arc<Self>, replica: ReplicaId, route: Option<Route>, settling: bool) {
+        if let Some(route) = route {
+            self.lock().leave(route);
+        }
         self.change(|fleet| fleet.give_back(replica, settling));
     }
 
@@ -198,26 +264,66 @@ impl Admission {
             _ => false,
         });
         drop(state);
+        self.dispatch();
+        result
+    }
+
+    /// Gives workers that are free to those who wait.
+    fn dispatch(self: &Arc<Self>) {
         while let Some((waiting, permit)) = self.next_match() {
             // Whoever waited may have left just now: the permit comes back by its Drop.
             let _ = waiting.send(permit);
         }
-        result
     }
 
     fn next_match(self: &Arc<Self>) -> Option<(oneshot::Sender<Permit>, Permit)> {
         let mut state = self.lock();
-        if state.queue.is_empty() {
+        if state.queue.is_empty() || !state.fleet.has_room() {
             return None;
         }
-        let (replica, endpoint) = state.fleet.take()?;
-        let waiting = state.queue.pop()?;
-        Some((waiting, Permit::new(self, replica, endpoint)))
+        let (total, busy) = (state.fleet.capacity(), state.busy);
+        let State { queue, capped, .. } = &mut *state;
+        let has_room = |cap: usize| has_room(&self.caps, capped, cap);
+        let mut lanes = preference(busy, total).into_iter();
+        let (route, waiting) = lanes.find_map(|lane| {
+            let may = self.limits.shares.permit(lane, busy, total);
+            may.then(|| queue.pop(lane, has_room)).flatten()
+        })?;
+        let (replica, endpoint) = state.take(route)?;
+        Some((waiting, Permit::new(self, replica, endpoint, Some(route))))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it is held; if something did, counting on is better than refusing all.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn has_room(caps: &[Cap], capped: &[u32], cap: usize) -> bool {
+    caps.get(cap).zip(capped.get(cap)).is_none_or(|(cap, busy)| *busy < cap.workers)
+}
+
+impl State {
+    /// Whether a request of this lane and kind may have a worker, if there is one.
+    fn permits(&self, route: Route, limits: &Limits, caps: &[Cap]) -> bool {
+        limits.shares.permit(route.lane, self.busy, self.fleet.capacity())
+            && route.cap.is_none_or(|cap| has_room(caps, &self.capped, cap))
+    }
+
+    fn take(&mut self, route: Route) -> Option<(ReplicaId, Arc<Endpoint>)> {
+        let taken = self.fleet.take()?;
+        self.busy.add(route.lane);
+        if let Some(busy) = route.cap.and_then(|cap| self.capped.get_mut(cap)) {
+            *busy += 1;
+        }
+        Some(taken)
+    }
+
+    fn leave(&mut self, route: Route) {
+        self.busy.remove(route.lane);
+        if let Some(busy) = route.cap.and_then(|cap| self.capped.get_mut(cap)) {
+            *busy = busy.saturating_sub(1);
+        }
     }
 }
 
@@ -236,19 +342,25 @@ enum Entry<'a> {
 /// A place in the queue, given up on drop.
 struct Waiting<'a> {
     admission: &'a Admission,
+    route: Route,
     ticket: u64,
     permit: oneshot::Receiver<Permit>,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.admission.lock().queue.remove(self.ticket);
+        self.admission.lock().queue.remove(self.route, self.ticket);
     }
 }
 
 impl Permit {
-    fn new(admission: &Arc<Admission>, replica: ReplicaId, endpoint: Arc<Endpoint>) -> Self {
-        Self { admission: Arc::clone(admission), replica, endpoint, settling: false }
+    fn new(
+        admission: &Arc<Admission>,
+        replica: ReplicaId,
+        endpoint: Arc<Endpoint>,
+        route: Option<Route>,
+    ) -> Self {
+        Self { admission: Arc::clone(admission), replica, endpoint, route, settling: false }
     }
 
     pub fn accounting(&self) -> Accounting {
@@ -280,7 +392,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.admission.release(self.replica, self.settling);
+        self.admission.release(self.replica, self.route, self.settling);
     }
 }
 

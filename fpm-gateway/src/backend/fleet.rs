@@ -119,6 +119,16 @@ impl Fleet {
         self.replicas.iter().any(Replica::is_usable)
     }
 
+    /// Workers of all replicas that may be used.
+    pub fn capacity(&self) -> u32 {
+        self.replicas.iter().filter(|replica| replica.is_usable()).map(|replica| replica.workers).sum()
+    }
+
+    /// Some replica that may be used has a free worker.
+    pub fn has_room(&self) -> bool {
+        self.replicas.iter().any(|replica| replica.is_usable() && replica.busy < replica.workers)
+    }
+
     /// Takes a worker of the best replica; `None` if all are full or out of use.
     pub fn take(&mut self) -> Option<(ReplicaId, Arc<Endpoint>)> {
         let usable = self.replicas.iter().enumerate().filter(|(_, replica)| replica.is_usable());

@@ -203,7 +203,7 @@ impl Connection {
     }
 
     fn tell(&self, asked: &Params) {
-        let (replicas, _) = self.gateway.admission.snapshot();
+        let replicas = self.gateway.admission.overview().replicas;
         let workers: u64 = replicas.iter().map(|replica| u64::from(replica.workers)).sum();
         let known = [
             (MAX_CONNS, self.gateway.config.listening.max_connections.to_string()),

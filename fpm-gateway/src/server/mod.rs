@@ -43,12 +43,14 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
         listeners.push(Listener::bind(address, &config.listening).await?);
     }
     let endpoints = discover(config.upstream.clone(), &config.discovery, shutdown)?;
-    let admission = Admission::new(Limits {
+    let limits = Limits {
         queue_length: config.queue_length,
         queue_timeout: config.queue_timeout,
+        shares: config.shares,
         patience: config.retry_timeout,
         workers_per_upstream: config.workers_per_upstream,
-    });
+    };
+    let admission = Admission::new(limits, config.lanes.caps().to_vec());
     discovery::follow(endpoints, &admission, &config, shutdown);
     let metrics = Metrics::register(registry, &admission);
     let gateway = Gateway { admission, metrics, config, shutdown: shutdown.clone() };

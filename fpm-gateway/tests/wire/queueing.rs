@@ -160,6 +160,40 @@ async fn an_aborted_request_is_ended_and_its_connection_kept() {
 }
 
 #[tokio::test]
+async fn forms_overtake_pages_and_reports_do_not_take_all() {
+    let gate = Gate::new();
+    let app = held(&gate).await;
+    let flags = ["--workers-per-upstream=2", "--preset=drupal"];
+    let rules = "[[rule]]\nname = \"reports\"\npath = \"/admin/reports/**\"\nworkers = 1\n";
+    let gateway = Gateway::start_with_rules(&[&app.address()], &flags, rules).await;
+    let mut waiting = Vec::new();
+    for (uri, in_flight, queued) in [
+        ("/admin/reports/1", 1, 0),
+        ("/admin/reports/2", 1, 1),
+        ("/page/1", 2, 1),
+        ("/page/2", 2, 2),
+        ("/admin", 2, 3),
+    ] {
+        waiting.push(asks(&gateway, uri).await);
+        gateway.holds(in_flight, queued).await;
+    }
+    let status = gateway.status().await;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["kinds"][0], serde_json::json!({ "rule": "reports", "busy": 1, "workers": 1 }));
+    let lanes = &status["queue"]["lanes"];
+    assert_eq!((&lanes[0]["waiting"], &lanes[1]["waiting"]), (&2.into(), &1.into()));
+    assert!(lanes[0]["oldest_seconds"].as_f64().is_some_and(|age| age > 0.0));
+    gate.open();
+    for web in &mut waiting {
+        assert_eq!(web.answer().await.unwrap().body(), b"done");
+    }
+    let order: Vec<String> = app.requests().iter().map(|request| request.param("REQUEST_URI")).collect();
+    let place = |uri: &str| order.iter().position(|known| known == uri).unwrap();
+    assert!(place("/admin") < place("/page/2"), "{order:?}");
+    gateway.holds(0, 0).await;
+}
+
+#[tokio::test]
 async fn the_drain_finishes_what_has_begun() {
     let gate = Gate::new();
     let app = held(&gate).await;

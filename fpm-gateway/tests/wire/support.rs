@@ -13,6 +13,7 @@ use common::net::{Endpoint, Stream};
 use common::shutdown::Shutdown;
 use common::telemetry::Registry;
 use fpm_gateway::Config;
+use fpm_gateway::lanes::{Lanes, Preset};
 use test_support::client;
 use test_support::metrics::Metrics;
 use test_support::wait::{DEADLINE, wait_until};
@@ -27,6 +28,10 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// In front of these addresses, with further flags. Probes are out of the way unless asked for.
     pub(crate) async fn start(upstreams: &[&str], flags: &[&str]) -> Self {
+        Self::start_with_rules(upstreams, flags, "").await
+    }
+
+    pub(crate) async fn start_with_rules(upstreams: &[&str], flags: &[&str], rules: &str) -> Self {
         let upstreams = upstreams.join(",");
         let mut all = vec!["--admin=127.0.0.1:0", "--upstream", &upstreams];
         if !flags.iter().any(|flag| flag.starts_with("--listen")) {
@@ -36,7 +41,12 @@ impl Gateway {
             all.push("--probe-interval=1h");
         }
         all.extend(flags);
-        let config = Config::from_flags(all).unwrap();
+        let mut config = Config::from_flags(all).unwrap();
+        if !rules.is_empty() {
+            let source = common::rules::Source { name: "test", text: rules };
+            let preset = if flags.contains(&"--preset=drupal") { Preset::Drupal } else { Preset::None };
+            config.lanes = std::sync::Arc::new(Lanes::of(preset, Some((source, "rule"))).unwrap());
+        }
         let shutdown = Shutdown::new(Duration::from_secs(5));
         let mut registry = Registry::default();
         let admin = Admin::bind(&config.admin).await.unwrap();

@@ -96,8 +96,17 @@ impl Service for Web {
 
 impl Service for Gateway {
     type Options = fpm_gateway::config::Options;
-    const KEPT: &'static [&'static str] =
-        &["config", "listen", "admin", "upstream", "workers-per-upstream", "proxy-protocol", "reuse-port"];
+    const KEPT: &'static [&'static str] = &[
+        "config",
+        "listen",
+        "admin",
+        "preset",
+        "print-rules",
+        "upstream",
+        "workers-per-upstream",
+        "proxy-protocol",
+        "reuse-port",
+    ];
 }
 
 impl Options {
