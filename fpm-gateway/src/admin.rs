@@ -9,6 +9,7 @@ use http::{Method, Request, StatusCode};
 use serde::Serialize;
 
 use crate::admission::Line;
+use crate::dependencies;
 use crate::lanes::{Cap, Lane};
 use crate::server::Gateway;
 
@@ -22,6 +23,8 @@ struct Status {
     queue: Queue,
     kinds: Vec<Kind>,
     replicas: Vec<Replica>,
+    #[serde(flatten)]
+    dependencies: dependencies::Status,
 }
 
 #[derive(Serialize)]
@@ -97,7 +100,7 @@ impl Pages for GatewayPages {
 
 impl GatewayPages {
     fn status(&self) -> Status {
-        let Gateway { admission, config, .. } = &*self.0;
+        let Gateway { admission, dependencies, config, .. } = &*self.0;
         let overview = admission.overview();
         let lanes = Lane::ALL.into_iter().zip(overview.lines).zip(config.queue_timeout);
         let lane = |((lane, line), timeout): ((Lane, Line), Duration)| LaneStatus {
@@ -130,6 +133,7 @@ impl GatewayPages {
                     silent_seconds: replica.silent_for.map(|time| time.as_secs_f64()),
                 })
                 .collect(),
+            dependencies: dependencies.status(),
         }
     }
 }

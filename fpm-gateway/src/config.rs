@@ -13,6 +13,7 @@ use common::discovery::{DiscoveryOptions, Target};
 use common::net::Address;
 
 use crate::admission::Shares;
+use crate::dependencies::{DependencyConfig, DependencyOptions};
 use crate::lanes::{Lanes, Preset, RULE};
 
 /// A FastCGI balancer that owns the queue in front of PHP-FPM.
@@ -41,6 +42,8 @@ pub struct Options {
     pub admin: Address,
     #[command(flatten)]
     pub gateway: GatewayOptions,
+    #[command(flatten)]
+    pub dependencies: DependencyOptions,
     #[command(flatten)]
     pub listening: ListenOptions,
     #[command(flatten)]
@@ -124,6 +127,7 @@ pub struct Config {
     /// How long GET_VALUES may take at a replica that is not known to answer it.
     pub values_timeout: Duration,
     pub probe: Probe,
+    pub dependencies: DependencyConfig,
     pub shutdown_timeout: Duration,
     pub drain_delay: Duration,
 }
@@ -146,8 +150,18 @@ pub fn load(
 impl Config {
     /// Checks what no single option can know, and reads the rules: those of `file` stand under the key with it.
     pub fn resolve(options: Options, file: Option<(&ConfigFile, &str)>) -> Result<Self, ConfigError> {
-        let Options { preset, listen, upstream, admin, gateway, listening, discovery, shutdown, .. } =
-            options;
+        let Options {
+            preset,
+            listen,
+            upstream,
+            admin,
+            gateway,
+            dependencies,
+            listening,
+            discovery,
+            shutdown,
+            ..
+        } = options;
         if !gateway.ping_path.starts_with('/') {
             let message = format!("ping-path = {:?}: expected a path such as /ping", gateway.ping_path);
             return Err(ConfigError::Conflict(message));
@@ -196,6 +210,7 @@ impl Config {
                 timeout: gateway.probe_timeout.get(),
                 path: gateway.ping_path,
             },
+            dependencies: DependencyConfig::resolve(dependencies)?,
             shutdown_timeout: shutdown.shutdown_timeout.get(),
             drain_delay: shutdown.drain_delay.get(),
         })

@@ -6,6 +6,7 @@ use common::http::error_page;
 use http::StatusCode;
 
 use crate::admission::Refusal;
+use crate::dependencies;
 use crate::relay::RelayError;
 use crate::server::{Ended, Replies};
 
@@ -24,6 +25,8 @@ pub enum Failure {
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error(transparent)]
+    Shed(#[from] dependencies::Refusal),
+    #[error(transparent)]
     Relay(#[from] RelayError),
 }
 
@@ -39,6 +42,8 @@ pub enum Outcome {
     QueueTimeout,
     /// No replica could be reached.
     Unavailable,
+    /// There is no database.
+    NoDatabase,
     /// The replica refused the request.
     UpstreamRefused,
     /// The replica broke before it answered.
@@ -57,6 +62,7 @@ impl Outcome {
             Self::QueueFull => "queue_full",
             Self::QueueTimeout => "queue_timeout",
             Self::Unavailable => "unavailable",
+            Self::NoDatabase => "no_database",
             Self::UpstreamRefused => "upstream_refused",
             Self::UpstreamBroken => "upstream_broken",
             Self::Truncated => "truncated",
@@ -72,6 +78,7 @@ impl Failure {
             Self::Refused(Refusal::QueueFull { .. }) => Outcome::QueueFull,
             Self::Refused(Refusal::QueueTimeout(_)) => Outcome::QueueTimeout,
             Self::Refused(Refusal::Unavailable) => Outcome::Unavailable,
+            Self::Shed(dependencies::Refusal::Database(_)) => Outcome::NoDatabase,
             Self::Relay(RelayError::ClientStalled(_)) => Outcome::ClientStalled,
             Self::Relay(_) if started => Outcome::Truncated,
             Self::Relay(RelayError::Refused(_)) => Outcome::UpstreamRefused,
@@ -84,6 +91,8 @@ impl Failure {
 /// When to come back: a queue that is full or slow is given more time than a replica that restarts.
 const RETRY_OVERLOADED: u32 = 2;
 const RETRY_UNAVAILABLE: u32 = 1;
+/// A cluster that has lost its majority needs longer.
+const RETRY_NO_DATABASE: u32 = 5;
 
 /// Answers for the replica that did not. Where nothing was sent, with an error page and a whole request;
 /// where some was, by leaving out END_REQUEST: the connection is closed, and the web server sees a
@@ -102,6 +111,11 @@ pub fn answer(failure: &Failure, mut replies: Replies) -> Ended {
             StatusCode::SERVICE_UNAVAILABLE,
             Some(RETRY_UNAVAILABLE),
             "The site cannot be reached at the moment. Please try again shortly.",
+        ),
+        Outcome::NoDatabase => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Some(RETRY_NO_DATABASE),
+            "The site cannot reach its database at the moment. Please try again shortly.",
         ),
         Outcome::ClientStalled => (StatusCode::REQUEST_TIMEOUT, None, "The request did not arrive in time."),
         Outcome::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, None, "The site took too long to answer."),

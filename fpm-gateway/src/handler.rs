@@ -1,15 +1,17 @@
 //! The life of one request.
 //!
 //! 1. [`request`]: parameters that may not come from outside go.
-//! 2. [`admission`](crate::admission): a worker is waited for, in the order of arrival within its
+//! 2. [`dependencies`](crate::dependencies): without a database it is refused at once; when it has a worker it
+//!    is told where database and cache are.
+//! 3. [`admission`](crate::admission): a worker is waited for, in the order of arrival within its
 //!    [lane](crate::lanes), and not for ever.
-//! 3. [`balance`](crate::balance): it is one of the replica with the least outstanding requests.
-//! 4. [`backend`]: a connection of its own. One that cannot be made costs nothing but time: nothing was
+//! 4. [`balance`](crate::balance): it is one of the replica with the least outstanding requests.
+//! 5. [`backend`]: a connection of its own. One that cannot be made costs nothing but time: nothing was
 //!    sent, so the request goes back to its place in the queue, whatever its method.
-//! 5. [`relay`]: request and response stream through, at the pace of the slower side.
-//! 6. The worker is given back when it is free ([`Lease`]): after what it does behind its response, and also when the
+//! 6. [`relay`]: request and response stream through, at the pace of the slower side.
+//! 7. The worker is given back when it is free ([`Lease`]): after what it does behind its response, and also when the
 //!    web server has gone and this future with it.
-//! 7. [`error`]: what went wrong becomes an answer.
+//! 8. [`error`]: what went wrong becomes an answer.
 
 use std::sync::Arc;
 
@@ -42,11 +44,14 @@ pub async fn handle(gateway: Arc<Gateway>, mut inbound: Inbound) -> Ended {
 }
 
 async fn serve(gateway: &Arc<Gateway>, inbound: &mut Inbound) -> Result<EndRequest, Failure> {
+    let pass = gateway.dependencies.admit(&inbound.params)?;
     let visit = gateway.admission.arrive(gateway.config.lanes.route(&inbound.params));
     let mut lease = Lease::new(worker(gateway, &visit).await?, Arc::clone(gateway));
     gateway.metrics.waited(visit.arrived.elapsed());
     let Some(worker) = lease.worker() else { return Err(Refusal::Unavailable.into()) };
+    gateway.dependencies.steer(&mut inbound.params);
     let relayed = relay::relay(worker, inbound, gateway.config.read_timeout).await;
+    pass.ended(relayed.is_ok() && !inbound.replies.is_error());
     match &relayed {
         Ok(_) => lease.finished(),
         // Not a failure of the replica.
@@ -87,7 +92,9 @@ fn log(failure: &Failure, outcome: Outcome, inbound: &Inbound) {
     let request = request::name(&inbound.params);
     match failure {
         // Overload and outages would fill the log just when it is needed; the metrics count them.
-        Failure::Refused(_) => tracing::debug!(request, outcome = outcome.as_str(), %failure, "refused"),
+        Failure::Refused(_) | Failure::Shed(_) => {
+            tracing::debug!(request, outcome = outcome.as_str(), %failure, "refused");
+        }
         Failure::Relay(RelayError::ClientStalled(_)) => tracing::debug!(request, %failure, "given up"),
         Failure::Relay(_) => tracing::warn!(request, outcome = outcome.as_str(), %failure, "failed"),
     }

@@ -8,6 +8,8 @@ pub mod server;
 pub mod handler;
 pub mod request;
 
+pub mod dependencies;
+
 pub mod admission;
 pub mod balance;
 pub mod lanes;

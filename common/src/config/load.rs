@@ -4,6 +4,7 @@
 //! (or from `PREFIX_KEY_FILE`) becomes the default of its option. Before that it is parsed alone,
 //! so that an error can name the place it stands in.
 
+use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -13,7 +14,8 @@ use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, Parser};
 
-use super::{ConfigError, file};
+use super::secret::HIDDEN;
+use super::{ConfigError, Secret, file};
 use crate::rules::Source;
 
 /// A parsed schema together with where each of its values came from.
@@ -48,6 +50,7 @@ struct Resolved {
     values: Vec<String>,
     many: bool,
     switch: bool,
+    secret: bool,
     source: &'static str,
 }
 
@@ -113,6 +116,8 @@ fn load_with<T: Parser>(
     }
     // For --help only: the values are in place already.
     command = command.mut_args(|arg| {
+        let hidden = is_secret(&arg);
+        let arg = arg.hide_default_value(hidden);
         if is_option(&arg) && !arg.is_hide_set() {
             let note = format!("[env: {}]", variable_of(env_prefix, &arg));
             let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
@@ -133,8 +138,8 @@ fn load_with<T: Parser>(
 fn render(resolved: &[Resolved]) -> String {
     let mut out = String::new();
     for option in resolved {
-        // A file does not name another.
-        let comment = if option.key == "config" { "# " } else { "" };
+        // A file does not name another, and what is not shown is not a value.
+        let comment = if option.key == "config" || option.secret { "# " } else { "" };
         // Writing to a String cannot fail.
         let _ = writeln!(out, "{comment}{} = {}  # {}", option.key, option.value(), option.source);
     }
@@ -144,6 +149,9 @@ fn render(resolved: &[Resolved]) -> String {
 impl Resolved {
     /// As TOML.
     fn value(&self) -> String {
+        if self.secret {
+            return format!("{HIDDEN:?}");
+        }
         let quote = |value: &String| if self.switch { value.clone() } else { format!("{value:?}") };
         let quoted: Vec<String> = self.values.iter().map(quote).collect();
         if self.many { format!("[{}]", quoted.join(", ")) } else { quoted.join("") }
@@ -163,7 +171,8 @@ fn resolve(plain: &Command, matches: &ArgMatches, sources: &[(clap::Id, &'static
             _ => layered.unwrap_or("default"),
         };
         let switch = matches!(arg.get_action(), ArgAction::SetTrue);
-        resolved.push(Resolved { key: key_of(arg), values, many: takes_many(arg), switch, source });
+        let secret = is_secret(arg);
+        resolved.push(Resolved { key: key_of(arg), values, many: takes_many(arg), switch, secret, source });
     }
     resolved
 }
@@ -212,7 +221,7 @@ fn try_alone(plain: &Command, arg: &Arg, values: &[String], place: &str) -> Resu
     let bad = |value: &str, message: String| ConfigError::BadValue {
         place: place.to_owned(),
         key: key_of(arg),
-        value: value.to_owned(),
+        value: if is_secret(arg) { HIDDEN.to_owned() } else { value.to_owned() },
         message,
     };
     if !takes_many(arg) && values.len() != 1 {
@@ -295,6 +304,10 @@ fn key_of(arg: &Arg) -> String {
 
 fn takes_many(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::Append)
+}
+
+fn is_secret(arg: &Arg) -> bool {
+    arg.get_value_parser().type_id() == TypeId::of::<Secret>()
 }
 
 fn variable_of(prefix: &str, arg: &Arg) -> String {

@@ -11,6 +11,7 @@ mod error;
 mod file;
 mod load;
 mod options;
+mod secret;
 mod units;
 
 pub use error::ConfigError;
@@ -18,4 +19,5 @@ pub(crate) use file::line_of;
 pub(crate) use load::closest;
 pub use load::{ConfigFile, Loaded, load, load_beside};
 pub use options::{AccessLogOptions, ListenOptions, LogOptions, ShutdownOptions, Verb};
+pub use secret::Secret;
 pub use units::{ByteSize, HumanDuration, UnitError};

@@ -222,6 +222,11 @@ impl Admission {
         self.change(|fleet| fleet.follow(endpoints))
     }
 
+    /// From now on this percentage of each replica's workers may be busy, and at least one.
+    pub fn limit(self: &Arc<Self>, percent: u8) {
+        self.change(|fleet| fleet.limit(percent));
+    }
+
     /// What is known of a replica; `None` when it is gone.
     pub fn standing(&self, replica: ReplicaId) -> Option<crate::backend::Standing> {
         self.lock().fleet.standing(replica)

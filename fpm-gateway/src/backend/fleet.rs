@@ -18,6 +18,8 @@ pub struct ReplicaId(u64);
 pub struct Fleet {
     replicas: Vec<Replica>,
     workers_per_replica: u32,
+    /// Percent of them that may be busy.
+    share: u8,
     /// Counts what is handed out: ids, and turns.
     counter: u64,
 }
@@ -75,7 +77,7 @@ pub struct Snapshot {
 
 impl Fleet {
     pub const fn new(workers_per_replica: u32) -> Self {
-        Self { replicas: Vec::new(), workers_per_replica, counter: 0 }
+        Self { replicas: Vec::new(), workers_per_replica, share: 100, counter: 0 }
     }
 
     /// Adds what is new, and lets go of what is not listed any more.
@@ -121,18 +123,27 @@ impl Fleet {
 
     /// Workers of all replicas that may be used.
     pub fn capacity(&self) -> u32 {
-        self.replicas.iter().filter(|replica| replica.is_usable()).map(|replica| replica.workers).sum()
+        self.replicas
+            .iter()
+            .filter(|replica| replica.is_usable())
+            .map(|replica| replica.allowed(self.share))
+            .sum()
     }
 
     /// Some replica that may be used has a free worker.
     pub fn has_room(&self) -> bool {
-        self.replicas.iter().any(|replica| replica.is_usable() && replica.busy < replica.workers)
+        self.replicas.iter().any(|replica| replica.is_usable() && replica.busy < replica.allowed(self.share))
+    }
+
+    /// From now on this percentage of each replica's workers may be busy, and at least one.
+    pub fn limit(&mut self, percent: u8) {
+        self.share = percent.min(100);
     }
 
     /// Takes a worker of the best replica; `None` if all are full or out of use.
     pub fn take(&mut self) -> Option<(ReplicaId, Arc<Endpoint>)> {
         let usable = self.replicas.iter().enumerate().filter(|(_, replica)| replica.is_usable());
-        let index = least_outstanding(usable.map(|(index, replica)| (index, replica.candidate())))?;
+        let index = least_outstanding(usable.map(|(index, replica)| (index, replica.candidate(self.share))))?;
         self.counter += 1;
         let replica = self.replicas.get_mut(index)?;
         replica.busy += 1;
@@ -142,8 +153,9 @@ impl Fleet {
 
     /// Takes a worker of this replica, out of turn.
     pub fn take_from(&mut self, id: ReplicaId) -> Option<Arc<Endpoint>> {
+        let share = self.share;
         let replica = self.find(id)?;
-        if !replica.is_usable() || replica.busy >= replica.workers {
+        if !replica.is_usable() || replica.busy >= replica.allowed(share) {
             return None;
         }
         replica.busy += 1;
@@ -237,8 +249,13 @@ impl Replica {
         self.leaving && self.busy == 0
     }
 
-    const fn candidate(&self) -> Candidate {
-        Candidate { busy: self.busy, workers: self.workers, turn: self.turn }
+    /// Its workers that may be busy.
+    fn allowed(&self, share: u8) -> u32 {
+        (self.workers * u32::from(share)).div_ceil(100).max(1)
+    }
+
+    fn candidate(&self, share: u8) -> Candidate {
+        Candidate { busy: self.busy, workers: self.allowed(share), turn: self.turn }
     }
 }
 
@@ -275,6 +292,21 @@ mod tests {
         assert!(!fleet.is_usable());
         assert_eq!(fleet.follow(&[endpoint(2)]).len(), 0);
         assert_eq!(fleet.standing(second).unwrap().busy, 2);
+    }
+
+    #[test]
+    fn a_limit_is_a_part_of_the_workers_and_at_least_one() {
+        let mut fleet = Fleet::new(3);
+        fleet.follow(&[endpoint(1)]);
+        let mut taken = |percent| {
+            fleet.limit(percent);
+            let ids: Vec<ReplicaId> = std::iter::from_fn(|| fleet.take()).map(|(id, _)| id).collect();
+            for id in &ids {
+                fleet.give_back(*id, false);
+            }
+            ids.len()
+        };
+        assert_eq!([100, 67, 66, 34, 33, 1].map(&mut taken), [3, 3, 2, 2, 1, 1]);
     }
 
     #[test]

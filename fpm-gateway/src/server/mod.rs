@@ -13,6 +13,7 @@ use common::telemetry::Registry;
 use crate::admin::GatewayPages;
 use crate::admission::{Admission, Limits};
 use crate::config::Config;
+use crate::dependencies::Dependencies;
 use crate::discovery;
 use crate::error::Error;
 use crate::metrics::Metrics;
@@ -24,6 +25,7 @@ pub use replies::Replies;
 #[derive(Debug)]
 pub struct Gateway {
     pub admission: Arc<Admission>,
+    pub dependencies: Arc<Dependencies>,
     pub metrics: Metrics,
     pub config: Config,
     pub shutdown: Shutdown,
@@ -52,8 +54,10 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
     };
     let admission = Admission::new(limits, config.lanes.caps().to_vec());
     discovery::follow(endpoints, &admission, &config, shutdown);
+    let dependencies = Dependencies::watch(&config.dependencies, &config.discovery, &admission, shutdown)?;
     let metrics = Metrics::register(registry, &admission);
-    let gateway = Gateway { admission, metrics, config, shutdown: shutdown.clone() };
+    dependencies.register(registry);
+    let gateway = Gateway { admission, dependencies, metrics, config, shutdown: shutdown.clone() };
     Ok(Service { gateway: Arc::new(gateway), listeners })
 }
 

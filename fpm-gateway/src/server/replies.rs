@@ -25,6 +25,7 @@ pub struct Replies {
     outbox: Arc<Outbox>,
     encoder: ResponseEncoder,
     started: bool,
+    error: bool,
 }
 
 /// Bytes that wait to be written, beyond which no more are taken in.
@@ -37,7 +38,7 @@ const MAX_SLICES: usize = 32;
 
 impl Outbox {
     pub(super) fn replies(self: &Arc<Self>, id: u16) -> Replies {
-        Replies { outbox: Arc::clone(self), encoder: ResponseEncoder::new(id), started: false }
+        Replies { outbox: Arc::clone(self), encoder: ResponseEncoder::new(id), started: false, error: false }
     }
 
     /// Appends what is not a request's own answer.
@@ -90,7 +91,13 @@ impl Replies {
         self.started
     }
 
+    /// The response says that the application failed. PHP names the status first, if it is not 200.
+    pub const fn is_error(&self) -> bool {
+        self.error
+    }
+
     pub fn stdout(&mut self, chunk: Bytes) {
+        self.error |= !self.started && chunk.starts_with(b"Status: 5");
         self.started = true;
         self.outbox.append(|out| self.encoder.stdout(out, chunk));
     }

@@ -285,7 +285,9 @@ async fn busy_is_not_dead() {
 #[tokio::test]
 async fn every_metric_is_documented_and_every_documented_one_is_there() {
     let dead = format!("127.0.0.1:{}", free_port().unwrap());
-    let gateway = Gateway::start(&[&dead], &["--retry-timeout=10ms"]).await;
+    let (galera, memcached) = (format!("--galera={dead}"), format!("--memcached={dead}"));
+    let flags = ["--retry-timeout=10ms", "--galera-shedding=off", &galera, &memcached];
+    let gateway = Gateway::start(&[&dead], &flags).await;
     assert_unavailable(&gateway.get("/").await);
     let described = Metrics::fetch(gateway.admin).await.unwrap().described("");
     assert_eq!(described, Metrics::documented("fpm_gateway_").unwrap());

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::Write as _;
 
 use super::*;
-use crate::config::{ByteSize, HumanDuration};
+use crate::config::{ByteSize, HumanDuration, Secret};
 
 #[derive(Parser, Debug)]
 #[command(name = "probe")]
@@ -20,7 +20,7 @@ struct Probe {
     #[arg(long)]
     proxy_protocol: bool,
     #[arg(long)]
-    password: Option<String>,
+    password: Option<Secret>,
 }
 
 fn parse(args: &[&str], env: &[(&str, &str)]) -> Result<Loaded<Probe>, ConfigError> {
@@ -74,7 +74,7 @@ fn a_secret_is_read_from_the_file_that_its_variable_names() {
     let secret = file("s3cret\n");
     let path = secret.path().to_str().unwrap();
     let loaded = parse(&[], &[("PROBE_PASSWORD_FILE", path)]).unwrap();
-    assert_eq!(loaded.options.password.as_deref(), Some("s3cret"));
+    assert_eq!(loaded.options.password.as_ref().unwrap().expose(), "s3cret");
     let both = parse(&[], &[("PROBE_PASSWORD_FILE", path), ("PROBE_PASSWORD", "x")]).unwrap_err();
     assert!(both.to_string().contains("PROBE_PASSWORD_FILE"), "{both}");
 }
@@ -128,4 +128,21 @@ fn tables_beside_the_options_are_left_to_others() {
     assert!(loaded.file.unwrap().text.contains("[[rule]]"));
     let error = load_with::<Probe>("PROBE", args, &[], &|_| None).unwrap_err().to_string();
     assert!(error.contains(":2: rule"), "{error}");
+}
+
+#[test]
+fn a_secret_is_not_printed() {
+    let env = [("PROBE_PASSWORD", "s3cret")];
+    let loaded = parse(&[], &env).unwrap();
+    assert_eq!(loaded.options.password.as_ref().unwrap().expose(), "s3cret");
+    assert!(loaded.rendered.contains("# password = \"(not shown)\"  # environment\n"), "{}", loaded.rendered);
+    let many = file("password = [\"s3cret\", \"other\"]\n");
+    let printed = [
+        format!("{loaded:?}"),
+        parse(&["--help"], &env).unwrap_err().to_string(),
+        parse(&["--config", many.path().to_str().unwrap()], &[]).unwrap_err().to_string(),
+    ];
+    for text in printed {
+        assert!(text.contains("assword") && !text.contains("s3cret"), "{text}");
+    }
 }

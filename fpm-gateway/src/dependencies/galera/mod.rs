@@ -1,0 +1,222 @@
+//! Galera: every node is asked what it is, and PHP is told to whom it may write.
+//!
+//! 1. [`ask`]: one task a node asks for its status, on a connection that is kept.
+//! 2. [`node`]: what is thought of it, after how many answers. Pure.
+//! 3. [`cluster`]: what follows from all of them: component, writer, readers, alarms. Pure.
+//! 4. [`Galera`]: keeps what is known, and passes decisions on to [`Steering`] and [`Shedding`].
+
+mod ask;
+mod cluster;
+mod node;
+mod observation;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use common::discovery::{Endpoints, Target};
+use common::net::Endpoint;
+use common::shutdown::Shutdown;
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::jittered;
+use super::options::{GaleraConfig, Thresholds};
+use super::shedding::Shedding;
+use super::steering::Steering;
+use ask::Asker;
+use cluster::{Memory, View, decide};
+use observation::Answer;
+
+pub use cluster::{Alarm, Availability, Decision, Loss};
+pub use node::{Node, State};
+pub use observation::{Observation, Wsrep};
+
+/// All nodes, and what follows from their states.
+#[derive(Debug)]
+pub struct Galera {
+    config: GaleraConfig,
+    thresholds: Thresholds,
+    board: Mutex<Board>,
+    steering: Arc<Steering>,
+    shedding: Arc<Shedding>,
+    pub writer_changes: Counter,
+}
+
+#[derive(Debug)]
+struct Board {
+    /// In the order of the configuration.
+    nodes: Vec<(Endpoint, Node)>,
+    memory: Memory,
+    decision: Decision,
+}
+
+/// Questions to a node that did not answer are this much closer together until its silence counts.
+const HASTE: u32 = 5;
+
+impl Galera {
+    pub fn new(
+        config: GaleraConfig,
+        thresholds: Thresholds,
+        steering: Arc<Steering>,
+        shedding: Arc<Shedding>,
+    ) -> Arc<Self> {
+        let decision = Decision {
+            availability: Availability::Unknown,
+            writer: None,
+            readers: Vec::new(),
+            alarms: Vec::new(),
+        };
+        let board = Mutex::new(Board { nodes: Vec::new(), memory: Memory::default(), decision });
+        Arc::new(Self { config, thresholds, board, steering, shedding, writer_changes: Counter::default() })
+    }
+
+    /// Watches the nodes that are listed, until the drain begins.
+    pub fn follow(self: &Arc<Self>, mut endpoints: watch::Receiver<Endpoints>, shutdown: &Shutdown) {
+        let this = Arc::clone(self);
+        let mut watchers: HashMap<Endpoint, JoinHandle<()>> = HashMap::new();
+        let spawner = shutdown.clone();
+        let mut update = move |listed: &Endpoints| {
+            watchers.retain(|endpoint, watcher| {
+                let stays = listed.contains(endpoint);
+                if !stays {
+                    watcher.abort();
+                }
+                stays
+            });
+            this.list(listed);
+            for endpoint in listed.iter() {
+                watchers
+                    .entry(endpoint.clone())
+                    .or_insert_with(|| spawner.spawn_until_drain(Arc::clone(&this).watch(endpoint.clone())));
+            }
+        };
+        update(&endpoints.borrow_and_update());
+        shutdown.spawn_until_drain(async move {
+            // A list that is fixed has no sender any more.
+            while endpoints.changed().await.is_ok() {
+                update(&endpoints.borrow_and_update());
+            }
+            std::future::pending::<()>().await;
+        });
+    }
+
+    /// Asks one node for as long as it is listed.
+    async fn watch(self: Arc<Self>, endpoint: Endpoint) {
+        let mut asker = Asker::new(&endpoint, &self.config);
+        loop {
+            let answer = asker.ask().await;
+            let pause = if self.note(&endpoint, answer) {
+                self.config.interval / HASTE
+            } else {
+                self.config.interval
+            };
+            tokio::time::sleep(jittered(pause)).await;
+        }
+    }
+
+    /// Notes an answer; says whether the node is to be asked again soon.
+    fn note(&self, endpoint: &Endpoint, answer: Answer) -> bool {
+        let mut board = self.lock();
+        let now = Instant::now();
+        let Some((_, node)) = board.nodes.iter_mut().find(|(known, _)| known == endpoint) else {
+            return false;
+        };
+        let before = node.state();
+        node.note(answer, now, self.config.queue, self.thresholds);
+        let (after, wavering) = (node.state(), node.is_wavering());
+        if before != after {
+            log_state(endpoint, before, after, node.trouble());
+        }
+        self.decide(&mut board, now);
+        wavering
+    }
+
+    /// Takes the list of nodes over.
+    fn list(&self, listed: &[Endpoint]) {
+        let mut board = self.lock();
+        let now = Instant::now();
+        let mut known: HashMap<Endpoint, Node> = board.nodes.drain(..).collect();
+        let mut listed = listed.to_vec();
+        listed.sort_by_key(|endpoint| (self.position(endpoint), endpoint.clone()));
+        board.nodes = listed
+            .into_iter()
+            .map(|endpoint| {
+                let node = known.remove(&endpoint).unwrap_or_else(|| Node::new(now));
+                (endpoint, node)
+            })
+            .collect();
+        self.decide(&mut board, now);
+    }
+
+    /// Addresses stand in the order in which they were given, before those of names.
+    fn position(&self, endpoint: &Endpoint) -> usize {
+        let given = |target: &Target| matches!(target, Target::Fixed(fixed) if fixed == endpoint);
+        self.config.nodes.iter().position(given).unwrap_or(usize::MAX)
+    }
+
+    fn decide(&self, board: &mut Board, now: Instant) {
+        let views: Vec<View> = board.nodes.iter().map(|(endpoint, node)| View::of(endpoint, node)).collect();
+        let decision = decide(&views, &mut board.memory, now, self.config.hold);
+        if decision == board.decision {
+            return;
+        }
+        log_decision(&board.decision, &decision);
+        // Nothing better is known while the cluster is lost: probes go where the last writer was.
+        if let Some(writer) = &decision.writer {
+            self.steering.galera(writer, &decision.readers);
+            if board.decision.writer.as_ref() != Some(writer) {
+                self.writer_changes.inc();
+            }
+        }
+        let loss = match decision.availability {
+            Availability::Lost(loss) if self.config.shedding => Some(loss),
+            _ => None,
+        };
+        self.shedding.set(loss);
+        board.decision = decision;
+    }
+
+    /// Nodes and decision as they are now, for `/status` and the metrics.
+    pub fn snapshot(&self) -> (Vec<(Endpoint, Node)>, Decision) {
+        let board = self.lock();
+        (board.nodes.clone(), board.decision.clone())
+    }
+
+    pub const fn hold(&self) -> Duration {
+        self.config.hold
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Board> {
+        // Nothing panics while it is held; if something did, what was known is better than nothing.
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn log_state(node: &Endpoint, before: State, after: State, trouble: Option<&str>) {
+    let (before, after, why) = (before.as_str(), after.as_str(), trouble.unwrap_or_default());
+    if matches!(after, "synced" | "standalone") {
+        tracing::info!(%node, before, after, "Galera node");
+    } else {
+        tracing::warn!(%node, before, after, why, "Galera node");
+    }
+}
+
+fn log_decision(before: &Decision, after: &Decision) {
+    let name = |writer: &Option<Endpoint>| writer.as_ref().map_or("none".to_owned(), ToString::to_string);
+    if before.writer != after.writer {
+        tracing::warn!(before = name(&before.writer), after = name(&after.writer), "Galera writer");
+    }
+    if before.availability != after.availability {
+        let (before, after) = (before.availability.as_str(), after.availability.as_str());
+        tracing::warn!(before, after, "Galera cluster");
+    }
+    for alarm in after.alarms.iter().filter(|alarm| !before.alarms.contains(alarm)) {
+        tracing::error!(alarm = alarm.as_str(), "Galera alarm");
+    }
+    for alarm in before.alarms.iter().filter(|alarm| !after.alarms.contains(alarm)) {
+        tracing::info!(alarm = alarm.as_str(), "Galera alarm is over");
+    }
+}
