@@ -58,6 +58,8 @@ struct Kind {
 struct Replica {
     endpoint: String,
     usable: bool,
+    /// Out of use for a while, since its requests fail one after the other.
+    ejected: bool,
     /// No longer listed; finishes what it has.
     leaving: bool,
     busy: u32,
@@ -124,6 +126,7 @@ impl GatewayPages {
                 .map(|replica| Replica {
                     endpoint: replica.endpoint.to_string(),
                     usable: replica.usable,
+                    ejected: replica.ejected,
                     leaving: replica.leaving,
                     busy: replica.busy,
                     post_response: replica.settling,

@@ -78,6 +78,9 @@ pub struct GatewayOptions {
     /// How long requests wait for a replica to come back when none can be reached.
     #[arg(long, value_name = "DURATION", default_value = "2s")]
     pub retry_timeout: HumanDuration,
+    /// How long a replica that appears gets less than the others, since its opcache is cold.
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub slow_start: HumanDuration,
     /// How long connecting to a replica may take.
     #[arg(long, value_name = "DURATION", default_value = "1s")]
     pub connect_timeout: HumanDuration,
@@ -120,6 +123,7 @@ pub struct Config {
     pub shares: Shares,
     pub lanes: Arc<Lanes>,
     pub retry_timeout: Duration,
+    pub slow_start: Duration,
     pub connect_timeout: Duration,
     pub read_timeout: Duration,
     pub idle_timeout: Duration,
@@ -200,6 +204,7 @@ impl Config {
             },
             lanes: Arc::new(Lanes::of(preset, file.map(|(file, key)| (file.source(), key)))?),
             retry_timeout: gateway.retry_timeout.get(),
+            slow_start: gateway.slow_start.get(),
             connect_timeout: gateway.connect_timeout.get(),
             read_timeout: gateway.read_timeout.get(),
             idle_timeout: gateway.idle_timeout.get(),

@@ -51,6 +51,7 @@ mod tests {
             shares: config.shares,
             patience: Duration::from_secs(2),
             workers_per_upstream: 1,
+            slow_start: Duration::ZERO,
         };
         let admission = Admission::new(limits, Vec::new());
         let shutdown = Shutdown::new(Duration::from_secs(1));

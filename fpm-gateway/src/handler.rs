@@ -46,22 +46,41 @@ pub async fn handle(gateway: Arc<Gateway>, mut inbound: Inbound) -> Ended {
 async fn serve(gateway: &Arc<Gateway>, inbound: &mut Inbound) -> Result<EndRequest, Failure> {
     let pass = gateway.dependencies.admit(&inbound.params)?;
     let visit = gateway.admission.arrive(gateway.config.lanes.route(&inbound.params));
-    let mut lease = Lease::new(worker(gateway, &visit).await?, Arc::clone(gateway));
-    gateway.metrics.waited(visit.arrived.elapsed());
-    let Some(worker) = lease.worker() else { return Err(Refusal::Unavailable.into()) };
-    gateway.dependencies.steer(&mut inbound.params);
-    let relayed = relay::relay(worker, inbound, gateway.config.read_timeout).await;
-    pass.ended(relayed.is_ok() && !inbound.replies.is_error());
-    match &relayed {
-        Ok(_) => lease.finished(),
-        // Not a failure of the replica.
-        Err(RelayError::ClientStalled(_)) => lease.broken(),
-        Err(error) => {
-            gateway.metrics.upstream_error(error.kind());
-            lease.broken();
+    gateway.budget.earn();
+    let mut repeatable = request::is_repeatable(&inbound.params);
+    loop {
+        let mut lease = Lease::new(worker(gateway, &visit).await?, Arc::clone(gateway));
+        gateway.metrics.waited(visit.arrived.elapsed());
+        let Some(worker) = lease.worker() else { return Err(Refusal::Unavailable.into()) };
+        request::strip_reserved(&mut inbound.params);
+        gateway.dependencies.steer(&mut inbound.params);
+        let relayed = relay::relay(worker, inbound, gateway.config.read_timeout).await;
+        let error = match relayed {
+            Ok(end) => {
+                pass.ended(!inbound.replies.is_error());
+                lease.finished();
+                return Ok(end);
+            }
+            // Not a failure of the replica.
+            Err(error @ RelayError::ClientStalled(_)) => {
+                lease.given_up();
+                return Err(error.into());
+            }
+            Err(error) => error,
+        };
+        gateway.metrics.upstream_error(error.kind());
+        lease.failed();
+        // Whether the script has run nobody knows: a second run must do no harm (RFC 9110, section 9.2.2).
+        let untouched = inbound.body.is_untouched() && !inbound.replies.started();
+        let again = repeatable && untouched && error.is_silent() && gateway.budget.spend();
+        if !again {
+            pass.ended(false);
+            return Err(error.into());
         }
+        tracing::debug!(request = request::name(&inbound.params), %error, "trying once more");
+        gateway.metrics.retries.inc();
+        repeatable = false;
     }
-    Ok(relayed?)
 }
 
 /// A connection to a replica with a worker for us; others are tried until one is there.

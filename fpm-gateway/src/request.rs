@@ -20,6 +20,8 @@ pub struct Inbound {
 /// The request's body as it comes in; what waits here is counted in the [`Backlog`] of its connection.
 #[derive(Debug)]
 pub struct Body {
+    /// Some of it is gone.
+    taken: bool,
     pieces: mpsc::UnboundedReceiver<Bytes>,
     backlog: Arc<Backlog>,
 }
@@ -45,7 +47,10 @@ impl Body {
     pub(crate) fn channel(backlog: &Arc<Backlog>) -> (BodySender, Self) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let backlog = || Arc::clone(backlog);
-        (BodySender { pieces: sender, backlog: backlog() }, Self { pieces: receiver, backlog: backlog() })
+        (
+            BodySender { pieces: sender, backlog: backlog() },
+            Self { taken: false, pieces: receiver, backlog: backlog() },
+        )
     }
 
     /// The next piece; `None` when the body is complete. A body that breaks off does not end: its
@@ -53,7 +58,13 @@ impl Body {
     pub async fn next(&mut self) -> Option<Bytes> {
         let piece = self.pieces.recv().await?;
         self.backlog.remove(&piece);
+        self.taken = true;
         Some(piece)
+    }
+
+    /// Nothing was taken from it: it could be sent again.
+    pub const fn is_untouched(&self) -> bool {
+        !self.taken
     }
 
     /// Nobody wants the rest, neither what is here nor what comes.
@@ -124,6 +135,13 @@ fn is_reserved(name: &[u8]) -> bool {
         name.iter().map(as_php).eq(reserved.iter().copied())
     };
     RESERVED.iter().any(|reserved| same(name, reserved) || same(array, reserved))
+}
+
+/// Whether a second run would do no harm: idempotent methods (RFC 9110, section 9.2.2) without a body.
+pub fn is_repeatable(params: &Params) -> bool {
+    let value = |name: &str| params.get(name).map(|value| &**value).unwrap_or_default();
+    matches!(value("REQUEST_METHOD"), b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE")
+        && matches!(value("CONTENT_LENGTH"), b"" | b"0")
 }
 
 /// Names the request in a log line: its method and URI, without the query.

@@ -49,6 +49,8 @@ pub struct Limits {
     /// How long an outage is waited out.
     pub patience: Duration,
     pub workers_per_upstream: u32,
+    /// How long a replica that appears is spared.
+    pub slow_start: Duration,
 }
 
 /// A request's place in the order of arrival, which it keeps when it has to wait a second time.
@@ -116,7 +118,7 @@ impl Overview {
 impl Admission {
     pub fn new(limits: Limits, caps: Vec<Cap>) -> Arc<Self> {
         let state = State {
-            fleet: Fleet::new(limits.workers_per_upstream),
+            fleet: Fleet::new(limits.workers_per_upstream, limits.slow_start),
             queue: Queue::new(),
             busy: Busy::default(),
             capped: vec![0; caps.len()],
@@ -225,6 +227,11 @@ impl Admission {
     /// From now on this percentage of each replica's workers may be busy, and at least one.
     pub fn limit(self: &Arc<Self>, percent: u8) {
         self.change(|fleet| fleet.limit(percent));
+    }
+
+    /// From now on replicas have so many workers for us.
+    pub fn set_workers(self: &Arc<Self>, workers: u32) {
+        self.change(|fleet| fleet.set_workers(workers));
     }
 
     /// What is known of a replica; `None` when it is gone.
@@ -387,6 +394,16 @@ impl Permit {
 
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// Its request has failed as only a gateway sees it; what ends the ejection that may follow.
+    pub fn failed(&self) -> Option<impl Future<Output = ()> + use<>> {
+        let (admission, replica) = (Arc::clone(&self.admission), self.replica);
+        let pause = self.admission.change(|fleet| fleet.failed(replica))?;
+        Some(async move {
+            tokio::time::sleep(pause).await;
+            admission.change(|fleet| fleet.readmit(replica));
+        })
     }
 
     /// Notes what was seen of the replica.

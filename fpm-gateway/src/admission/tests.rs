@@ -14,6 +14,7 @@ const LIMITS: Limits = Limits {
     shares: Shares { interactive_reserve: 0, background_limit: 25 },
     patience: Duration::from_secs(2),
     workers_per_upstream: 1,
+    slow_start: Duration::ZERO,
 };
 
 fn endpoints(count: u16) -> Vec<Endpoint> {

@@ -46,9 +46,16 @@ impl Lease {
         }
     }
 
-    /// The connection is of no more use.
-    pub fn broken(mut self) {
+    /// The connection is of no more use, by nobody's fault here.
+    pub fn given_up(mut self) {
         self.worker = None;
+    }
+
+    /// The replica has failed the request.
+    pub fn failed(mut self) {
+        if let Some(readmission) = self.worker.take().and_then(|worker| worker.failed()) {
+            self.gateway.shutdown.spawn_until_drain(readmission);
+        }
     }
 
     fn leave(&self, mut worker: Worker, ended: bool) {

@@ -7,8 +7,8 @@ use common::net::Endpoint;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Accounting, Breaker, Heard, Sign};
-use crate::balance::{Candidate, least_outstanding};
+use super::{Accounting, Breaker, Heard, Outlier, Sign};
+use crate::balance::{Candidate, WARM, least_outstanding, warmth};
 
 /// Names a replica for as long as it is there; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,6 +20,8 @@ pub struct Fleet {
     workers_per_replica: u32,
     /// Percent of them that may be busy.
     share: u8,
+    slow_start: Duration,
+    has_followed: bool,
     /// Counts what is handed out: ids, and turns.
     counter: u64,
 }
@@ -36,6 +38,9 @@ struct Replica {
     breaker: Breaker,
     /// No longer listed: it gets no new request, and goes with the last one in flight.
     leaving: bool,
+    outlier: Outlier,
+    /// `None` for those that were there from the start.
+    appeared: Option<Instant>,
     turn: u64,
     last_alive: Option<Instant>,
     served: u64,
@@ -69,6 +74,7 @@ pub struct Snapshot {
     pub accounting: Accounting,
     pub workers: u32,
     pub usable: bool,
+    pub ejected: bool,
     pub leaving: bool,
     pub served: u64,
     /// Time since it last answered.
@@ -76,8 +82,15 @@ pub struct Snapshot {
 }
 
 impl Fleet {
-    pub const fn new(workers_per_replica: u32) -> Self {
-        Self { replicas: Vec::new(), workers_per_replica, share: 100, counter: 0 }
+    pub const fn new(workers_per_replica: u32, slow_start: Duration) -> Self {
+        Self {
+            replicas: Vec::new(),
+            workers_per_replica,
+            share: 100,
+            slow_start,
+            has_followed: false,
+            counter: 0,
+        }
     }
 
     /// Adds what is new, and lets go of what is not listed any more.
@@ -86,6 +99,8 @@ impl Fleet {
             replica.leaving = !endpoints.contains(&replica.endpoint);
         }
         self.replicas.retain(|replica| !replica.is_gone());
+        let first = !self.has_followed;
+        self.has_followed |= !endpoints.is_empty();
         let mut added = Vec::new();
         for endpoint in endpoints {
             if self.replicas.iter().any(|replica| *replica.endpoint == *endpoint) {
@@ -101,6 +116,8 @@ impl Fleet {
                 accounting: Accounting::NEW,
                 breaker: Breaker::CLOSED,
                 leaving: false,
+                outlier: Outlier::default(),
+                appeared: (!first).then(Instant::now),
                 turn: 0,
                 last_alive: None,
                 served: 0,
@@ -143,7 +160,9 @@ impl Fleet {
     /// Takes a worker of the best replica; `None` if all are full or out of use.
     pub fn take(&mut self) -> Option<(ReplicaId, Arc<Endpoint>)> {
         let usable = self.replicas.iter().enumerate().filter(|(_, replica)| replica.is_usable());
-        let index = least_outstanding(usable.map(|(index, replica)| (index, replica.candidate(self.share))))?;
+        let index = least_outstanding(
+            usable.map(|(index, replica)| (index, replica.candidate(self.share, self.slow_start))),
+        )?;
         self.counter += 1;
         let replica = self.replicas.get_mut(index)?;
         replica.busy += 1;
@@ -202,6 +221,7 @@ impl Fleet {
         }
         if sign == Sign::Served {
             replica.served += 1;
+            replica.outlier.served();
         }
         let endpoint = &replica.endpoint;
         match (before.is_closed(), replica.breaker.is_closed()) {
@@ -211,6 +231,33 @@ impl Fleet {
             }
             (false, true) => tracing::info!(%endpoint, "replica back in use"),
             _ => {}
+        }
+    }
+
+    /// A request has failed there; gives back for how long the replica is ejected, if it is now.
+    pub fn failed(&mut self, id: ReplicaId) -> Option<Duration> {
+        let listed = self.replicas.iter().filter(|replica| !replica.leaving).count();
+        let others = self.replicas.iter().filter(|replica| replica.is_usable() && replica.id != id).count();
+        let replica = self.find(id)?;
+        let pause = replica.outlier.failed(others, listed)?;
+        let endpoint = &replica.endpoint;
+        tracing::warn!(%endpoint, ?pause, "replica ejected: its requests fail one after the other");
+        Some(pause)
+    }
+
+    /// An ejection is over.
+    pub fn readmit(&mut self, id: ReplicaId) {
+        if let Some(replica) = self.find(id) {
+            replica.outlier.readmitted();
+            tracing::info!(endpoint = %replica.endpoint, "replica back in use");
+        }
+    }
+
+    /// From now on replicas have so many workers for us.
+    pub fn set_workers(&mut self, workers: u32) {
+        self.workers_per_replica = workers;
+        for replica in &mut self.replicas {
+            replica.workers = workers;
         }
     }
 
@@ -228,6 +275,7 @@ impl Fleet {
             accounting: replica.accounting,
             workers: replica.workers,
             usable: replica.is_usable(),
+            ejected: replica.outlier.is_ejected(),
             leaving: replica.leaving,
             served: replica.served,
             silent_for: replica.last_alive.map(|at| at.elapsed()),
@@ -242,7 +290,7 @@ impl Fleet {
 
 impl Replica {
     const fn is_usable(&self) -> bool {
-        self.breaker.is_closed() && !self.leaving
+        self.breaker.is_closed() && !self.leaving && !self.outlier.is_ejected()
     }
 
     const fn is_gone(&self) -> bool {
@@ -254,8 +302,9 @@ impl Replica {
         (self.workers * u32::from(share)).div_ceil(100).max(1)
     }
 
-    fn candidate(&self, share: u8) -> Candidate {
-        Candidate { busy: self.busy, workers: self.allowed(share), turn: self.turn }
+    fn candidate(&self, share: u8, slow_start: Duration) -> Candidate {
+        let warmth = self.appeared.map_or(WARM, |appeared| warmth(appeared.elapsed(), slow_start));
+        Candidate { busy: self.busy, workers: self.allowed(share), warmth, turn: self.turn }
     }
 }
 
@@ -270,7 +319,7 @@ mod tests {
 
     #[test]
     fn replicas_come_and_go() {
-        let mut fleet = Fleet::new(2);
+        let mut fleet = Fleet::new(2, Duration::ZERO);
         assert!(!fleet.is_usable());
         assert_eq!(fleet.follow(&[endpoint(1), endpoint(2)]).len(), 2);
         assert_eq!(fleet.follow(&[endpoint(2), endpoint(1)]).len(), 0, "the same");
@@ -296,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_a_part_of_the_workers_and_at_least_one() {
-        let mut fleet = Fleet::new(3);
+        let mut fleet = Fleet::new(3, Duration::ZERO);
         fleet.follow(&[endpoint(1)]);
         let mut taken = |percent| {
             fleet.limit(percent);
@@ -311,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_replica_out_of_use_is_skipped() {
-        let mut fleet = Fleet::new(1);
+        let mut fleet = Fleet::new(1, Duration::ZERO);
         let added = fleet.follow(&[endpoint(1), endpoint(2)]);
         fleet.note(added[0].id, Sign::Unreachable, Instant::now());
         assert_eq!(fleet.take().unwrap().0, added[1].id);

@@ -96,6 +96,11 @@ impl Worker {
         self.permit.accounting() == Accounting::Exact
     }
 
+    /// The request has failed; what ends the ejection of the replica that may follow.
+    pub(super) fn failed(&self) -> Option<impl Future<Output = ()> + use<>> {
+        self.permit.failed()
+    }
+
     /// The response is complete.
     pub(super) fn served(&self) {
         self.permit.note(Sign::Served);

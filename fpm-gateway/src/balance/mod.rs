@@ -1,5 +1,7 @@
 //! Which replica gets the next request. Pure.
 
+use std::time::Duration;
+
 /// A replica that could take a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
@@ -7,8 +9,24 @@ pub struct Candidate {
     pub busy: u32,
     /// Workers of it that we may use.
     pub workers: u32,
+    /// How warm it is: see [`warmth`].
+    pub warmth: u32,
     /// When it was last chosen: a number that grows.
     pub turn: u64,
+}
+
+/// Thousandths.
+pub const WARM: u32 = 1000;
+const COLD: u32 = WARM / 10;
+
+/// What share of its part a replica gets so long after it appeared: its opcache is cold, so it begins with a tenth and
+/// grows evenly (slow start). When all others are full it is used like them.
+pub fn warmth(age: Duration, slow_start: Duration) -> u32 {
+    if age >= slow_start {
+        return WARM;
+    }
+    let part = age.as_secs_f64() / slow_start.as_secs_f64() * f64::from(WARM);
+    (part as u32).clamp(COLD, WARM)
 }
 
 /// The index of the candidate with the smallest part of its workers busy; among equals, the one that was
@@ -17,7 +35,10 @@ pub fn least_outstanding(candidates: impl Iterator<Item = (usize, Candidate)>) -
     candidates
         .filter(|(_, candidate)| candidate.busy < candidate.workers)
         .min_by(|(_, a), (_, b)| {
-            let load = |one: &Candidate, other: &Candidate| u64::from(one.busy) * u64::from(other.workers);
+            // Of one that is not warm each busy worker counts for more, and so does the first.
+            let weight = |one: &Candidate| u64::from(one.workers) * u64::from(one.warmth);
+            let cold = |one: &Candidate| u64::from(one.warmth < WARM);
+            let load = |one: &Candidate, other: &Candidate| (u64::from(one.busy) + cold(one)) * weight(other);
             load(a, b).cmp(&load(b, a)).then(a.turn.cmp(&b.turn))
         })
         .map(|(index, _)| index)
@@ -43,7 +64,12 @@ mod tests {
         for (candidates, expected) in table {
             let candidates = candidates
                 .iter()
-                .map(|(busy, workers, turn)| Candidate { busy: *busy, workers: *workers, turn: *turn })
+                .map(|(busy, workers, turn)| Candidate {
+                    busy: *busy,
+                    workers: *workers,
+                    warmth: WARM,
+                    turn: *turn,
+                })
                 .enumerate();
             assert_eq!(
                 least_outstanding(candidates.clone()),
@@ -52,5 +78,33 @@ mod tests {
                 candidates.collect::<Vec<_>>()
             );
         }
+    }
+
+    #[test]
+    fn a_replica_that_has_just_appeared_gets_little() {
+        let second = Duration::from_secs(1);
+        let table =
+            [(0, 100), (500, 100), (1000, 100), (2500, 250), (5000, 500), (9999, 999), (10_000, 1000)];
+        for (millis, expected) in table {
+            assert_eq!(warmth(Duration::from_millis(millis), 10 * second), expected, "{millis} ms");
+        }
+        assert_eq!(warmth(Duration::ZERO, Duration::ZERO), WARM);
+
+        let shared = |warmth: u32, busy: u32| {
+            let mut candidates = [
+                Candidate { busy: 0, workers: 10, warmth: WARM, turn: 1 },
+                Candidate { busy: 0, workers: 10, warmth, turn: 0 },
+            ];
+            for turn in 0..busy {
+                let index = least_outstanding(candidates.into_iter().enumerate()).unwrap_or_default();
+                candidates[index].busy += 1;
+                candidates[index].turn = u64::from(turn) + 2;
+            }
+            candidates.map(|candidate| candidate.busy)
+        };
+        assert_eq!(shared(WARM, 10), [5, 5]);
+        assert_eq!(shared(COLD, 10), [10, 0]);
+        assert_eq!(shared(500, 9), [6, 3]);
+        assert_eq!(shared(COLD, 20), [10, 10], "when the others are full");
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Buf as _;
 use common::fastcgi::{
-    EndRequest, Outbound, ProtocolStatus, ReadError, RequestEncoder, ResponseEvent, Role, io,
+    EndRequest, Outbound, ProtocolError, ProtocolStatus, ReadError, RequestEncoder, ResponseEvent, Role, io,
 };
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
@@ -34,6 +34,17 @@ pub enum RelayError {
 }
 
 impl RelayError {
+    /// The connection ended before the replica had said anything.
+    pub fn is_silent(&self) -> bool {
+        match self {
+            Self::Broken(ReadError::Protocol(ProtocolError::PrematureEof { silent, .. })) => *silent,
+            Self::Broken(ReadError::Io(error)) => {
+                matches!(error.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe)
+            }
+            _ => false,
+        }
+    }
+
     /// The label of its metric.
     pub const fn kind(&self) -> &'static str {
         match self {

@@ -12,6 +12,7 @@ use common::telemetry::Registry;
 
 use crate::admin::GatewayPages;
 use crate::admission::{Admission, Limits};
+use crate::backend::RetryBudget;
 use crate::config::Config;
 use crate::dependencies::Dependencies;
 use crate::discovery;
@@ -26,6 +27,7 @@ pub use replies::Replies;
 pub struct Gateway {
     pub admission: Arc<Admission>,
     pub dependencies: Arc<Dependencies>,
+    pub budget: RetryBudget,
     pub metrics: Metrics,
     pub config: Config,
     pub shutdown: Shutdown,
@@ -51,13 +53,15 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
         shares: config.shares,
         patience: config.retry_timeout,
         workers_per_upstream: config.workers_per_upstream,
+        slow_start: config.slow_start,
     };
     let admission = Admission::new(limits, config.lanes.caps().to_vec());
     discovery::follow(endpoints, &admission, &config, shutdown);
     let dependencies = Dependencies::watch(&config.dependencies, &config.discovery, &admission, shutdown)?;
     let metrics = Metrics::register(registry, &admission);
     dependencies.register(registry);
-    let gateway = Gateway { admission, dependencies, metrics, config, shutdown: shutdown.clone() };
+    let budget = RetryBudget::new();
+    let gateway = Gateway { admission, dependencies, budget, metrics, config, shutdown: shutdown.clone() };
     Ok(Service { gateway: Arc::new(gateway), listeners })
 }
 

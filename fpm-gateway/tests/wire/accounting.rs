@@ -155,7 +155,7 @@ fn page_of(fpm: &PhpFpm) -> Params {
 }
 
 /// How many connections wait in the kernel for PHP-FPM to accept them.
-async fn listen_queue(status: &Endpoint) -> u64 {
+async fn listen_queue(status: &Endpoint) -> Option<u64> {
     let mut params = params("/fpm-status");
     for (name, value) in
         [("SCRIPT_NAME", "/fpm-status"), ("SCRIPT_FILENAME", "/fpm-status"), ("QUERY_STRING", "json")]
@@ -163,18 +163,25 @@ async fn listen_queue(status: &Endpoint) -> u64 {
         params.push(name, value);
     }
     let answer = WebServer::connect(status).await.ask(&params, b"").await.unwrap();
-    let status: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
-    status["listen queue"].as_u64().unwrap()
+    // Its own worker may still be starting.
+    let status: serde_json::Value = serde_json::from_slice(answer.body()).ok()?;
+    status["listen queue"].as_u64()
 }
 
 /// The longest queue that was seen while `work` went on.
 async fn longest_queue(status: &Endpoint, work: impl Future<Output = ()>) -> u64 {
-    let mut longest = 0;
+    let (mut longest, mut looks) = (0, 0);
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
-            () = &mut work => return longest,
-            queue = listen_queue(status) => longest = longest.max(queue),
+            () = &mut work => {
+                assert!(looks > 20, "the status page was read {looks} times");
+                return longest;
+            }
+            queue = listen_queue(status) => {
+                looks += usize::from(queue.is_some());
+                longest = longest.max(queue.unwrap_or_default());
+            }
         }
     }
 }

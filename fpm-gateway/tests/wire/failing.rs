@@ -1,5 +1,7 @@
 //! What a broken replica costs.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -97,14 +99,16 @@ async fn a_replica_that_breaks_off_is_a_502_and_is_not_asked_twice() {
     for app in apps {
         let gateway = Gateway::start(&[&app.address()], &[]).await;
         let mut web = gateway.connect().await;
-        let answer = web.ask(&params("/"), b"body").await.unwrap();
+        let mut post = params("/");
+        post.push("REQUEST_METHOD", "POST");
+        let answer = web.ask(&post, b"body").await.unwrap();
         assert_eq!((answer.status(), answer.end), (502, EndRequest::COMPLETE));
         assert_eq!(answer.header("Retry-After"), None);
         assert_eq!(app.count(), 1);
         assert!((gateway.outcomes("upstream_broken").await - 1.0).abs() < 0.1);
         gateway.holds(0, 0).await;
         // The connection to the web server is as good as before.
-        assert_eq!(web.ask(&params("/"), b"body").await.unwrap().status(), 502);
+        assert_eq!(web.ask(&post, b"body").await.unwrap().status(), 502);
     }
 }
 
@@ -291,4 +295,63 @@ async fn every_metric_is_documented_and_every_documented_one_is_there() {
     assert_unavailable(&gateway.get("/").await);
     let described = Metrics::fetch(gateway.admin).await.unwrap().described("");
     assert_eq!(described, Metrics::documented("fpm_gateway_").unwrap());
+}
+
+#[tokio::test]
+async fn a_request_that_may_be_repeated_is_when_nothing_was_heard() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    // The first connection ends without a word, as when a worker is killed before its script's first byte.
+    let app = FakeFastCgiApp::tcp(move |mut exchange| {
+        let first = counted.fetch_add(1, Ordering::Relaxed) == 0;
+        async move {
+            if first {
+                exchange.hang_up();
+                return Ok(());
+            }
+            exchange.body().await?;
+            exchange.respond(page("well")).await
+        }
+    })
+    .await
+    .unwrap();
+    let gateway = Gateway::start(&[&app.address()], &[]).await;
+    let answer = gateway.get("/").await;
+    assert_eq!((answer.status(), answer.body()), (200, &b"well"[..]));
+    assert!((gateway.metric("fpm_gateway_retries_total", &[]).await - 1.0).abs() < 0.1);
+
+    // An order is not placed twice.
+    calls.store(0, Ordering::Relaxed);
+    let mut post = params("/order");
+    post.push("REQUEST_METHOD", "POST");
+    assert_eq!(gateway.connect().await.ask(&post, b"").await.unwrap().status(), 502);
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    gateway.holds(0, 0).await;
+}
+
+#[tokio::test]
+async fn a_replica_that_fails_everything_is_ejected_and_what_php_says_is_no_failure() {
+    let bad = FakeFastCgiApp::tcp(|mut exchange| async move {
+        exchange.stdout("Status: 200\r\n\r\nhal").await?;
+        exchange.hang_up();
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let angry = FakeFastCgiApp::tcp(|mut exchange| async move {
+        exchange.body().await?;
+        exchange.respond("Status: 500 Internal Server Error\r\n\r\nPHP's own").await
+    })
+    .await
+    .unwrap();
+    let gateway = Gateway::start(&[&bad.address(), &angry.address()], &[]).await;
+    for _ in 0..40 {
+        // Cut off or PHP's own error.
+        let _ = gateway.connect().await.ask(&params("/"), b"").await;
+    }
+    assert_eq!(bad.count(), 5, "ejected after five in a row");
+    assert_eq!(angry.count(), 35);
+    let ejected = serde_json::from_str::<serde_json::Value>(&gateway.status().await).unwrap();
+    let ejected = ejected["replicas"].as_array().unwrap();
+    assert_eq!(ejected.iter().filter(|replica| replica["ejected"] == true).count(), 1);
 }
