@@ -15,6 +15,7 @@ use common::net::Address;
 use crate::admission::Shares;
 use crate::dependencies::{DependencyConfig, DependencyOptions};
 use crate::lanes::{Lanes, Preset, RULE};
+use crate::share::Gateways;
 
 /// A FastCGI balancer that owns the queue in front of PHP-FPM.
 #[derive(Debug, Parser)]
@@ -57,9 +58,15 @@ pub struct Options {
 /// The options that are the gateway's own.
 #[derive(Debug, Clone, Args)]
 pub struct GatewayOptions {
-    /// Requests in flight per replica: its pm.max_children, divided among the gateways.
+    /// A replica's workers: its pm.max_children.
     #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub workers_per_upstream: u32,
+    /// How many gateways share the replicas' workers: a number, or the name that has an address for each.
+    #[arg(long, value_name = "N|NAME:PORT", default_value = "1")]
+    pub gateways: Gateways,
+    /// Requests that take longer are logged; 0s: none.
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub slow_log: HumanDuration,
     /// Requests that may wait for a worker in each lane; more are answered 503 at once.
     #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub queue_length: u32,
@@ -117,6 +124,8 @@ pub struct Config {
     pub discovery: DiscoveryOptions,
     pub admin: Address,
     pub workers_per_upstream: u32,
+    pub gateways: Gateways,
+    pub slow_log: Duration,
     pub queue_length: usize,
     /// By lane.
     pub queue_timeout: [Duration; 3],
@@ -192,6 +201,8 @@ impl Config {
             discovery,
             admin,
             workers_per_upstream: gateway.workers_per_upstream,
+            gateways: gateway.gateways,
+            slow_log: gateway.slow_log.get(),
             queue_length: gateway.queue_length as usize,
             queue_timeout: [
                 gateway.queue_timeout.get(),

@@ -14,13 +14,16 @@
 //! 8. [`error`]: what went wrong becomes an answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::fastcgi::EndRequest;
+use common::net::Endpoint;
 use tokio::time::Instant;
 
 use crate::admission::{Refusal, Visit};
 use crate::backend::{self, Backoff, ConnectError, Lease, Worker};
 use crate::error::{self, Failure, Outcome};
+use crate::lanes::Lane;
 use crate::relay::{self, RelayError};
 use crate::request::{self, Inbound};
 use crate::server::{Ended, Gateway};
@@ -28,7 +31,11 @@ use crate::server::{Ended, Gateway};
 pub async fn handle(gateway: Arc<Gateway>, mut inbound: Inbound) -> Ended {
     let measured = gateway.metrics.request();
     request::strip_reserved(&mut inbound.params);
-    match serve(&gateway, &mut inbound).await {
+    let began = Instant::now();
+    let mut times = Times::default();
+    let served = serve(&gateway, &mut inbound, &mut times).await;
+    log_slow(&gateway, &inbound, began.elapsed(), times);
+    match served {
         Ok(end) => {
             inbound.replies.end(end);
             measured.ended(Outcome::Complete);
@@ -43,15 +50,33 @@ pub async fn handle(gateway: Arc<Gateway>, mut inbound: Inbound) -> Ended {
     }
 }
 
-async fn serve(gateway: &Arc<Gateway>, inbound: &mut Inbound) -> Result<EndRequest, Failure> {
+/// Where a request's time has gone.
+#[derive(Debug, Clone, Default)]
+struct Times {
+    /// In the queue, and until there was a connection.
+    waited: Option<Duration>,
+    replica: Option<Endpoint>,
+    lane: Option<Lane>,
+}
+
+async fn serve(
+    gateway: &Arc<Gateway>,
+    inbound: &mut Inbound,
+    times: &mut Times,
+) -> Result<EndRequest, Failure> {
     let pass = gateway.dependencies.admit(&inbound.params)?;
-    let visit = gateway.admission.arrive(gateway.config.lanes.route(&inbound.params));
+    let route = gateway.config.lanes.route(&inbound.params);
+    times.lane = Some(route.lane);
+    let visit = gateway.admission.arrive(route);
     gateway.budget.earn();
     let mut repeatable = request::is_repeatable(&inbound.params);
     loop {
         let mut lease = Lease::new(worker(gateway, &visit).await?, Arc::clone(gateway));
-        gateway.metrics.waited(visit.arrived.elapsed());
+        let waited = visit.arrived.elapsed();
+        gateway.metrics.waited(waited);
+        times.waited = Some(waited);
         let Some(worker) = lease.worker() else { return Err(Refusal::Unavailable.into()) };
+        times.replica = Some(worker.endpoint().clone());
         request::strip_reserved(&mut inbound.params);
         gateway.dependencies.steer(&mut inbound.params);
         let relayed = relay::relay(worker, inbound, gateway.config.read_timeout).await;
@@ -105,6 +130,26 @@ async fn worker(gateway: &Gateway, visit: &Visit) -> Result<Worker, Failure> {
             tokio::time::sleep(backoff.pause()).await;
         }
     }
+}
+
+/// PHP's own slow log says where a script was; this one says what was asked and where it waited.
+fn log_slow(gateway: &Gateway, inbound: &Inbound, total: Duration, times: Times) {
+    let limit = gateway.config.slow_log;
+    if limit.is_zero() || total < limit {
+        return;
+    }
+    let Times { waited, replica, lane } = times;
+    let id =
+        inbound.params.get("HTTP_X_REQUEST_ID").map(|id| String::from_utf8_lossy(id)).unwrap_or_default();
+    tracing::info!(
+        request = request::name(&inbound.params),
+        request_id = &*id,
+        lane = lane.map_or("-", Lane::as_str),
+        replica = replica.map(|endpoint| endpoint.to_string()).unwrap_or_default(),
+        waited_ms = waited.unwrap_or(total).as_millis(),
+        total_ms = total.as_millis(),
+        "slow request"
+    );
 }
 
 fn log(failure: &Failure, outcome: Outcome, inbound: &Inbound) {

@@ -13,6 +13,7 @@ pub mod dependencies;
 pub mod admission;
 pub mod balance;
 pub mod lanes;
+pub mod share;
 
 pub mod backend;
 pub mod relay;

@@ -25,8 +25,9 @@ pub fn warmth(age: Duration, slow_start: Duration) -> u32 {
     if age >= slow_start {
         return WARM;
     }
-    let part = age.as_secs_f64() / slow_start.as_secs_f64() * f64::from(WARM);
-    (part as u32).clamp(COLD, WARM)
+    // Less than one, and not by zero: a slow start of nothing is over at once.
+    let part = age.as_millis() * u128::from(WARM) / slow_start.as_millis().max(1);
+    u32::try_from(part).unwrap_or(WARM).clamp(COLD, WARM)
 }
 
 /// The index of the candidate with the smallest part of its workers busy; among equals, the one that was

@@ -18,6 +18,7 @@ use crate::dependencies::Dependencies;
 use crate::discovery;
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::share;
 
 pub use connection::Ended;
 pub use replies::Replies;
@@ -56,6 +57,7 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
         slow_start: config.slow_start,
     };
     let admission = Admission::new(limits, config.lanes.caps().to_vec());
+    share::follow(&config.gateways, config.workers_per_upstream, &config.discovery, &admission, shutdown)?;
     discovery::follow(endpoints, &admission, &config, shutdown);
     let dependencies = Dependencies::watch(&config.dependencies, &config.discovery, &admission, shutdown)?;
     let metrics = Metrics::register(registry, &admission);

@@ -231,3 +231,25 @@ pub(crate) fn assert_unavailable(answer: &Answer) {
     let retry_after: u64 = answer.header("Retry-After").unwrap().parse().unwrap();
     assert!((1..=10).contains(&retry_after));
 }
+
+#[tokio::test]
+async fn gateways_share_a_replica_s_workers() {
+    let gate = Gate::new();
+    let app = held(&gate).await;
+    let workers = async |flags: &[&str]| {
+        let gateway = Gateway::start(&[&app.address()], flags).await;
+        let mut workers = None;
+        wait_until("its part", DEADLINE, async || {
+            let status: serde_json::Value = serde_json::from_str(&gateway.status().await).unwrap();
+            workers = status["replicas"][0]["workers"].as_u64();
+            workers.is_some()
+        })
+        .await;
+        workers.unwrap()
+    };
+    assert_eq!(workers(&["--workers-per-upstream=8", "--gateways=3"]).await, 2);
+    assert_eq!(workers(&["--workers-per-upstream=2", "--gateways=3"]).await, 1);
+    // A name that has one address, which is this machine's.
+    let flags = ["--workers-per-upstream=8", "--gateways=dns://localhost:9001"];
+    assert_eq!(workers(&flags).await, 8);
+}
