@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::admin::{PageFuture, Pages, json};
-use http::{Method, Request, StatusCode};
+use common::admin::{PageFuture, Pages, status_page};
+use http::{Method, Request};
 use serde::Serialize;
 
 use crate::admission::Line;
@@ -86,16 +86,12 @@ impl Pages for GatewayPages {
     }
 
     fn routes(&self) -> &'static [(&'static str, &'static str)] {
-        &[("/status", "replicas and queue, as JSON")]
+        &[("/status", "replicas, queue, database and cache, as JSON or as a page")]
     }
 
     fn page<'a>(&'a self, request: &'a Request<Bytes>) -> PageFuture<'a> {
-        let page = (request.method() == Method::GET && request.uri().path() == "/status").then(|| {
-            // Numbers and addresses always make JSON.
-            let mut body = serde_json::to_vec_pretty(&self.status()).unwrap_or_default();
-            body.push(b'\n');
-            json(StatusCode::OK, body)
-        });
+        let page = (request.method() == Method::GET && request.uri().path() == "/status")
+            .then(|| status_page(request, "fpm-gateway", &self.status()));
         Box::pin(std::future::ready(page))
     }
 }

@@ -9,6 +9,7 @@
 //! | anything else | the services' own pages, also under `/<service>/…` |
 
 mod healthcheck;
+mod readable;
 
 use std::fmt::Write as _;
 use std::future::Future;
@@ -26,6 +27,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 pub use healthcheck::{HealthcheckError, healthcheck};
+pub use readable::status_page;
 
 use crate::listener::{Bound, ListenError, Listener, plain_options};
 use crate::net::Address;

@@ -3,6 +3,7 @@
 
 mod accounting;
 mod binary;
+mod dependencies;
 mod failing;
 mod patience;
 mod php_fpm;

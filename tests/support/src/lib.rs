@@ -4,7 +4,7 @@
 //! - [`client`], [`origin`], [`fastcgi_app`]: both ends of the wire, able to misbehave byte by byte.
 //! - [`hostile`]: messages that two hops could read in two ways.
 //! - [`process`]: child processes that cannot outlive the test, their memory, free ports.
-//! - [`php_fpm`], [`mariadb`], [`memcached`], [`browser`]: the real things, private and temporary.
+//! - [`php_fpm`], [`mariadb`], [`galera`], [`memcached`], [`browser`]: the real things, private and temporary.
 //! - [`metrics`]: what a service says about itself.
 
 pub mod wait;
@@ -21,6 +21,7 @@ pub mod origin;
 pub mod process;
 
 pub mod browser;
+pub mod galera;
 pub mod mariadb;
 pub mod memcached;
 pub mod php_fpm;

@@ -87,6 +87,8 @@ pub(super) struct Memory {
     diverged: Option<Instant>,
     /// A node has been a member of a cluster.
     clustered: bool,
+    /// Every node has been asked: before, the writer is the best of those that were heard, and not kept.
+    settled: bool,
 }
 
 /// Views differ for a moment whenever a node comes or goes.
@@ -182,6 +184,7 @@ pub(super) fn decide(views: &[View], memory: &mut Memory, now: Instant, hold: Du
     let writer = best.and_then(|best| writer(&usable, best, memory, now, hold));
     let availability = availability(views, best);
     memory.writer.clone_from(&writer);
+    memory.settled |= views.iter().all(|view| view.state != State::Unknown);
     let on = |alarm: &Alarm| match alarm {
         Alarm::SplitBrain => split,
         Alarm::Lost => matches!(availability, Availability::Lost(_)),
@@ -264,7 +267,7 @@ fn writer(
         (index, *position)
     })?;
     let current = candidates().find(|(_, view)| memory.writer.as_ref() == Some(&view.endpoint));
-    let Some((_, current)) = current else {
+    let Some((_, current)) = current.filter(|_| memory.settled) else {
         memory.challenger = None;
         return Some(preferred.endpoint.clone());
     };

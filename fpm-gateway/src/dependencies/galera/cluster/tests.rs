@@ -154,6 +154,19 @@ fn a_writer_that_works_is_kept() {
 }
 
 #[test]
+fn nobody_is_kept_before_every_node_was_heard() {
+    use State::{Synced, Unknown};
+    play(&[
+        (0, vec![outside(1, Unknown), outside(2, Unknown), node(3, Synced, 2)], &[3]),
+        (0, vec![outside(1, Unknown), node(2, Synced, 1), node(3, Synced, 2)], &[2]),
+        (0, vec![node(1, Synced, 1), node(2, Synced, 2), node(3, Synced, 0)], &[3]),
+        // One that is listed later is a challenger.
+        (1, vec![outside(4, Unknown), node(1, Synced, 1), node(3, Synced, 2)], &[3]),
+        (2, vec![node(4, Synced, 0), node(1, Synced, 1), node(3, Synced, 2)], &[3]),
+    ]);
+}
+
+#[test]
 fn the_hold_time_begins_anew_with_every_break() {
     use State::{Lagging, Synced};
     let pair = |first| vec![node(1, first, 0), node(2, Synced, 1)];
