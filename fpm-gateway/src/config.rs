@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser};
 use common::config::{
-    self, ConfigError, ConfigFile, HumanDuration, ListenOptions, Loaded, LogOptions, ShutdownOptions, Verb,
+    self, ByteSize, ConfigError, ConfigFile, HumanDuration, ListenOptions, Loaded, LogOptions,
+    ShutdownOptions, Verb,
 };
 use common::discovery::{DiscoveryOptions, Target};
 use common::net::Address;
@@ -101,6 +102,9 @@ pub struct GatewayOptions {
     /// How long a replica that has not answered GET_VALUES yet may take to say that a worker is free.
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     pub values_timeout: HumanDuration,
+    /// How much of a response may wait for a web server that reads slowly, on one connection; what fits frees its worker.
+    #[arg(long, value_name = "SIZE", default_value = "64KiB")]
+    pub response_buffer: ByteSize,
     /// How long an inbound connection is kept without a request.
     #[arg(long, value_name = "DURATION", default_value = "5m")]
     pub idle_timeout: HumanDuration,
@@ -135,6 +139,7 @@ pub struct Config {
     pub slow_start: Duration,
     pub connect_timeout: Duration,
     pub read_timeout: Duration,
+    pub response_buffer: usize,
     pub idle_timeout: Duration,
     pub post_response_timeout: Duration,
     /// How long GET_VALUES may take at a replica that is not known to answer it.
@@ -218,6 +223,7 @@ impl Config {
             slow_start: gateway.slow_start.get(),
             connect_timeout: gateway.connect_timeout.get(),
             read_timeout: gateway.read_timeout.get(),
+            response_buffer: response_buffer(gateway.response_buffer)?,
             idle_timeout: gateway.idle_timeout.get(),
             post_response_timeout: gateway.post_response_timeout.get(),
             values_timeout: gateway.values_timeout.get(),
@@ -243,6 +249,14 @@ impl Config {
         file: Option<(&ConfigFile, &str)>,
     ) -> Result<Self, ConfigError> {
         Self::resolve(Options::try_parse_from(std::iter::once("fpm-gateway").chain(flags))?, file)
+    }
+}
+
+/// One connection is no reason to keep more; less than a page would have PHP wait for every packet.
+fn response_buffer(size: ByteSize) -> Result<usize, ConfigError> {
+    match size.bytes() {
+        bytes @ 4096..=0x1000_0000 => Ok(bytes as usize),
+        _ => Err(ConfigError::Conflict(format!("response-buffer = {size}: expected 4KiB to 256MiB"))),
     }
 }
 

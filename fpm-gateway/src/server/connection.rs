@@ -74,10 +74,11 @@ pub(super) async fn serve(gateway: Arc<Gateway>, accepted: Accepted) {
         Err(error) => return tracing::debug!(%error, "connection refused"),
     };
     let _counted = gateway.metrics.connection();
+    let outbox = Arc::new(Outbox::new(gateway.config.response_buffer));
     let connection = Connection {
         gateway,
         decoder: RequestDecoder::new(Limits::default()),
-        outbox: Arc::default(),
+        outbox,
         running: FuturesUnordered::new(),
         open: HashMap::new(),
         backlog: Arc::default(),

@@ -13,10 +13,13 @@ use tokio::sync::Notify;
 
 /// The bytes that wait to be written on a connection. The connection's task writes; handlers, which run
 /// in the same task, append whole records, so one that is dropped leaves nothing half said.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outbox {
     out: Mutex<Outbound>,
     room: Notify,
+    /// Bytes that wait to be written, beyond which no more are taken in. What fits frees its worker, however slow the
+    /// web server reads.
+    buffer: usize,
 }
 
 /// One request's way to answer.
@@ -28,15 +31,17 @@ pub struct Replies {
     error: bool,
 }
 
-/// Bytes that wait to be written, beyond which no more are taken in.
-const HIGH_WATER: usize = 64 << 10;
-/// Bytes that wait to be written, beyond which nothing more is asked: answers that are ours, such as error
-/// pages, do not wait for room.
+/// Bytes that wait to be written beyond the buffer, beyond which nothing more is asked: answers that are ours, such as
+/// error pages, do not wait for room.
 const CEILING: usize = 1 << 20;
 /// Pieces in one `writev`.
 const MAX_SLICES: usize = 32;
 
 impl Outbox {
+    pub(super) fn new(buffer: usize) -> Self {
+        Self { out: Mutex::default(), room: Notify::new(), buffer }
+    }
+
     pub(super) fn replies(self: &Arc<Self>, id: u16) -> Replies {
         Replies { outbox: Arc::clone(self), encoder: ResponseEncoder::new(id), started: false, error: false }
     }
@@ -52,7 +57,7 @@ impl Outbox {
 
     /// The web server does not read what it asked for.
     pub(super) fn is_over_full(&self) -> bool {
-        self.lock().remaining() >= CEILING
+        self.lock().remaining() >= self.buffer + CEILING
     }
 
     /// Writes once; waits while there is nothing to write. Nobody wakes it when there is: it is polled
@@ -73,7 +78,7 @@ impl Outbox {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         out.advance(written);
-        if out.remaining() < HIGH_WATER {
+        if out.remaining() < self.buffer {
             self.room.notify_waiters();
         }
         Poll::Ready(Ok(()))
@@ -113,7 +118,7 @@ impl Replies {
 
     /// More may be taken in.
     pub fn has_room(&self) -> bool {
-        self.outbox.lock().remaining() < HIGH_WATER
+        self.outbox.lock().remaining() < self.outbox.buffer
     }
 
     /// Completes when more may be taken in.

@@ -137,3 +137,34 @@ async fn whoever_does_not_read_the_answers_may_not_go_on_asking() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_response_that_fits_frees_its_worker_however_slow_the_web_server_is() {
+    const LARGE: usize = 12 << 20;
+    let app = FakeFastCgiApp::tcp(|mut exchange| async move {
+        exchange.stdout("Content-Type: text/plain\r\n\r\n").await?;
+        exchange.stdout(vec![b'x'; LARGE]).await?;
+        exchange.end().await
+    })
+    .await
+    .unwrap();
+    // Nothing is read here, and the kernel does not hold all of it.
+    let asks = async |flags: &[&str]| {
+        let gateway = Gateway::start(&[&app.address()], flags).await;
+        let mut web = gateway.connect().await;
+        web.send(&params("/"), b"").await;
+        (gateway, web)
+    };
+    let (gateway, mut web) = asks(&["--response-buffer=16MiB"]).await;
+    wait_until("the worker to be free", DEADLINE, async || {
+        gateway.metric("fpm_gateway_post_response_seconds_count", &[]).await > 0.5
+    })
+    .await;
+    gateway.holds(0, 0).await;
+    assert_eq!(web.answer().await.unwrap().body().len(), LARGE);
+
+    let (gateway, mut web) = asks(&[]).await;
+    gateway.holds(1, 0).await;
+    assert_eq!(web.answer().await.unwrap().body().len(), LARGE);
+    gateway.holds(0, 0).await;
+}
