@@ -79,11 +79,15 @@ async fn serve(
         times.replica = Some(worker.endpoint().clone());
         request::strip_reserved(&mut inbound.params);
         gateway.dependencies.steer(&mut inbound.params);
+        let asked = Instant::now();
         let relayed = relay::relay(worker, inbound, gateway.config.read_timeout).await;
         let error = match relayed {
             Ok(end) => {
                 pass.ended(!inbound.replies.is_error());
-                lease.finished();
+                let route = gateway.metrics.routes.of(&inbound.params, inbound.replies.is_error());
+                let first_byte = worker.begun.map_or(asked.elapsed(), |begun| begun - asked);
+                route.answered(first_byte, asked.elapsed());
+                lease.finished(route);
                 return Ok(end);
             }
             // Not a failure of the replica.

@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
 use super::{Heard, Worker};
+use crate::metrics::Route;
 use crate::server::Gateway;
 
 /// A worker in use. Dropping it while its request is under way leaves the worker to its aftermath.
@@ -39,10 +40,10 @@ impl Lease {
     }
 
     /// The response is complete; the worker may not be done.
-    pub fn finished(mut self) {
+    pub fn finished(mut self, route: Arc<Route>) {
         if let Some(worker) = self.worker.take() {
             worker.served();
-            self.leave(worker, true);
+            self.leave(worker, Some(route));
         }
     }
 
@@ -58,9 +59,10 @@ impl Lease {
         }
     }
 
-    fn leave(&self, mut worker: Worker, ended: bool) {
+    /// `ended`: the response is complete, and whose it was.
+    fn leave(&self, mut worker: Worker, ended: Option<Arc<Route>>) {
         // Without the request's end a script would wait for it, and an application that is not asked is free by now.
-        if !worker.uploaded || (ended && !worker.asks()) {
+        if !worker.uploaded || (ended.is_some() && !worker.asks()) {
             return;
         }
         // Nobody is served any more outside of a runtime.
@@ -82,17 +84,17 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(worker) = self.worker.take() {
-            self.leave(worker, false);
+            self.leave(worker, None);
         }
     }
 }
 
 /// Waits until the worker is free, or for as long as it is worth it.
-async fn settle(gateway: &Gateway, worker: &mut Worker, ended: bool) {
+async fn settle(gateway: &Gateway, worker: &mut Worker, ended: Option<Arc<Route>>) {
     let began = Instant::now();
     let patience = gateway.config.post_response_timeout;
-    if !ended {
-        let rest = if worker.begun { REST_OF_A_RESPONSE.min(patience) } else { patience };
+    if ended.is_none() {
+        let rest = if worker.begun.is_some() { REST_OF_A_RESPONSE.min(patience) } else { patience };
         match tokio::time::timeout(rest, rest_of_response(worker)).await {
             Ok(Ok(true)) => {}
             Ok(Ok(false) | Err(_)) | Err(_) => return,
@@ -111,6 +113,9 @@ async fn settle(gateway: &Gateway, worker: &mut Worker, ended: bool) {
         tracing::debug!(endpoint = %worker.endpoint(), ?patience, "a worker is not free, or does not say so");
     }
     gateway.metrics.post_response(began.elapsed());
+    if let Some(route) = ended {
+        route.post_response(began.elapsed());
+    }
 }
 
 /// Reads up to END_REQUEST; `false` where that is too much.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use common::fastcgi::ResponseDecoder;
 use common::net::{Endpoint, Stream};
 
+use tokio::time::Instant;
+
 use super::{Accounting, Heard, Sign};
 use crate::admission::Permit;
 
@@ -18,8 +20,8 @@ pub struct Worker {
     pub decoder: ResponseDecoder,
     /// The request was sent to its end.
     pub uploaded: bool,
-    /// Some of the response has come.
-    pub begun: bool,
+    /// When the first of the response has come.
+    pub begun: Option<Instant>,
     permit: Permit,
 }
 
@@ -53,7 +55,7 @@ pub async fn connect(permit: Permit, timeout: Duration) -> Result<Worker, Connec
     match permit.endpoint().connect(timeout).await {
         Ok(stream) => {
             let decoder = ResponseDecoder::new(1);
-            Ok(Worker { stream, decoder, uploaded: false, begun: false, permit })
+            Ok(Worker { stream, decoder, uploaded: false, begun: None, permit })
         }
         Err(error) => {
             let error = ConnectError::from(error);

@@ -91,7 +91,7 @@ pub async fn relay(
             biased;
             event = io::response(&mut reader, decoder), if hearing => {
                 moved = Instant::now();
-                *begun = true;
+                begun.get_or_insert(moved);
                 if let Some(end) = pass_on(event?, inbound)? {
                     return Ok(end);
                 }

@@ -14,7 +14,7 @@ use crate::support::{Answer, Gateway, params};
 
 /// An application that says how many requests it got, and fails when it is told to.
 struct App {
-    app: FakeFastCgiApp,
+    fake: FakeFastCgiApp,
     served: Arc<AtomicUsize>,
     failing: Arc<AtomicBool>,
 }
@@ -31,7 +31,7 @@ impl App {
         })
         .await
         .unwrap();
-        Self { app, served, failing }
+        Self { fake: app, served, failing }
     }
 }
 
@@ -67,7 +67,7 @@ fn assert_shed(answer: &Answer) {
 async fn without_a_database_requests_are_refused_but_for_probes() {
     let app = App::start().await;
     app.failing.store(true, Ordering::Relaxed);
-    let gateway = Gateway::start(&[&app.app.address()], &[&dead("galera")]).await;
+    let gateway = Gateway::start(&[&app.fake.address()], &[&dead("galera")]).await;
     lost(&gateway).await;
     let mut web = gateway.connect().await;
     let mut refused = 0;
@@ -99,7 +99,7 @@ async fn without_a_database_requests_are_refused_but_for_probes() {
 #[tokio::test]
 async fn probes_that_succeed_open_the_gate_until_one_fails() {
     let app = App::start().await;
-    let gateway = Gateway::start(&[&app.app.address()], &[&dead("galera")]).await;
+    let gateway = Gateway::start(&[&app.fake.address()], &[&dead("galera")]).await;
     lost(&gateway).await;
     let mut web = gateway.connect().await;
     wait_until("all requests to be served", DEADLINE, async || {
@@ -119,7 +119,7 @@ async fn probes_that_succeed_open_the_gate_until_one_fails() {
 async fn shedding_can_be_switched_off() {
     let app = App::start().await;
     let flags = ["--galera-shedding=off", &dead("galera")];
-    let gateway = Gateway::start(&[&app.app.address()], &flags).await;
+    let gateway = Gateway::start(&[&app.fake.address()], &flags).await;
     wait_until("the database to be lost", DEADLINE, async || {
         gateway.metric("fpm_gateway_galera_alarm", &[("alarm", "lost")]).await > 0.5
     })
@@ -155,7 +155,7 @@ async fn php_is_told_what_is_known() {
 #[tokio::test]
 async fn the_status_is_a_page_in_a_browser() {
     let app = App::start().await;
-    let gateway = Gateway::start(&[&app.app.address()], &[&dead("galera"), &dead("memcached")]).await;
+    let gateway = Gateway::start(&[&app.fake.address()], &[&dead("galera"), &dead("memcached")]).await;
     let page = client::get(gateway.admin, "/status", &[("accept", "text/html,*/*;q=0.8")]).await.unwrap();
     assert!(page.header("content-type").unwrap().starts_with("text/html"));
     for part in ["<h2>galera</h2>", "<h2>memcached</h2>", "<h2>replicas</h2>", "<th>writer</th>"] {

@@ -1,5 +1,7 @@
 //! The service's metrics, under the prefix `fpm_gateway_`.
 
+mod routes;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use tokio::time::Instant;
+
+pub use routes::{Route, Routes};
 
 use crate::admission::Admission;
 use crate::backend::Snapshot;
@@ -35,6 +39,7 @@ pub struct Metrics {
     complete: Counter,
     request_seconds: Latency,
     queue_seconds: Latency,
+    pub routes: Routes,
     post_response_seconds: Latency,
     pub post_response_timeouts: Counter,
     upstream_errors: Family<Kind, Counter>,
@@ -52,6 +57,7 @@ impl Metrics {
             complete,
             request_seconds: Latency::default(),
             queue_seconds: Latency::default(),
+            routes: Routes::register(registry),
             post_response_seconds: Latency::default(),
             post_response_timeouts: Counter::default(),
             upstream_errors: Family::default(),
