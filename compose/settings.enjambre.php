@@ -55,8 +55,9 @@
         [$host, $port] = $split($node, 3306);
         try {
           $asked = new \PDO("mysql:host=$host;port=$port", ...$login, ...[[\PDO::ATTR_TIMEOUT => 2]]);
-          $ready = $asked->query("SHOW GLOBAL STATUS LIKE 'wsrep_ready'")->fetchColumn(1);
-          if ($ready === FALSE || $ready === 'ON') {
+          $is_on = static fn (string $show): bool => $asked->query($show)->fetchColumn(1) === 'ON';
+          // A server without Galera, or a node that takes statements.
+          if (!$is_on("SHOW GLOBAL VARIABLES LIKE 'wsrep_on'") || $is_on("SHOW GLOBAL STATUS LIKE 'wsrep_ready'")) {
             $writer = $node;
             break;
           }

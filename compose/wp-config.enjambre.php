@@ -61,11 +61,14 @@
                 if (!@$asked->real_connect($part[1], $value('DB_USER'), $value('DB_PASSWORD'), null, $port)) {
                     continue;
                 }
-                $row = $asked->query("SHOW GLOBAL STATUS LIKE 'wsrep_ready'")->fetch_row();
+                $is_on = static fn (string $show): bool => ($asked->query($show)->fetch_row()[1] ?? '') === 'ON';
+                // A server without Galera, or a node that takes statements.
+                $ready = !$is_on("SHOW GLOBAL VARIABLES LIKE 'wsrep_on'")
+                    || $is_on("SHOW GLOBAL STATUS LIKE 'wsrep_ready'");
             } catch (mysqli_sql_exception) {
                 continue;
             }
-            if ($row === null || $row[1] === 'ON') {
+            if ($ready) {
                 $writer = $node;
                 $readers = [$node];
                 break;

@@ -3,7 +3,8 @@
 //! 1. [`galera`] and [`memcached`] are watched, each node by a task of its own.
 //! 2. [`Dependencies::admit`]: while there is no database requests are refused at once ([`shedding`]).
 //! 3. [`Dependencies::steer`]: the others are told where to find what is healthy ([`steering`]).
-//! 4. [`status`]: what is known, for `/status` and the metrics.
+//! 4. [`Pass::ended`]: a request that fails is the first sign of a node that has just died.
+//! 5. [`status`]: what is known, for `/status` and the metrics.
 
 pub mod galera;
 pub mod memcached;
@@ -22,11 +23,11 @@ use common::shutdown::Shutdown;
 use crate::admission::Admission;
 use galera::Galera;
 use memcached::Memcached;
-use shedding::Shedding;
+use shedding::{Probe, Shedding};
 use steering::Steering;
 
 pub use options::{DependencyConfig, DependencyOptions};
-pub use shedding::{Pass, Refusal};
+pub use shedding::Refusal;
 pub use status::Status;
 
 /// Database and cache, as far as they were named.
@@ -69,12 +70,33 @@ impl Dependencies {
 
     /// Whether a request may go on, before it waits for a worker.
     pub fn admit(&self, params: &Params) -> Result<Pass<'_>, Refusal> {
-        self.shedding.admit(params)
+        Ok(Pass { probe: self.shedding.admit(params)?, dependencies: self })
     }
 
     /// Tells PHP where its database and its cache are.
     pub fn steer(&self, params: &mut Params) {
         self.steering.apply(params);
+    }
+}
+
+/// A request that may go on, until it has ended.
+#[derive(Debug)]
+pub struct Pass<'a> {
+    probe: Option<Probe<'a>>,
+    dependencies: &'a Dependencies,
+}
+
+impl Pass<'_> {
+    /// The request got a good answer or not. A bad one is a reason to look after the database at once.
+    pub fn ended(self, well: bool) {
+        if let Some(galera) = &self.dependencies.galera
+            && !well
+        {
+            galera.doubt();
+        }
+        if let Some(probe) = self.probe {
+            probe.ended(well);
+        }
     }
 }
 

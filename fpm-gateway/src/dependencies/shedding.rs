@@ -34,12 +34,9 @@ pub struct Shedding {
     pub probes: Counter,
 }
 
-/// A request that may go on.
+/// A request that goes on although there is no database. One that is dropped got no good answer.
 #[derive(Debug)]
-pub struct Pass<'a> {
-    /// For a probe, where its end is noted.
-    probe: Option<&'a Shedding>,
-}
+pub struct Probe<'a>(Option<&'a Shedding>);
 
 /// When the next probe may go. Pure.
 #[derive(Debug, Clone, Copy)]
@@ -76,11 +73,12 @@ impl Shedding {
         Loss::from_code(self.loss.load(Ordering::Relaxed))
     }
 
-    pub fn admit(&self, params: &Params) -> Result<Pass<'_>, Refusal> {
-        let Some(loss) = self.loss() else { return Ok(Pass { probe: None }) };
+    /// `None` while all is well.
+    pub fn admit(&self, params: &Params) -> Result<Option<Probe<'_>>, Refusal> {
+        let Some(loss) = self.loss() else { return Ok(None) };
         if self.lock().admit(Instant::now(), is_safe(params)) {
             self.probes.inc();
-            Ok(Pass { probe: Some(self) })
+            Ok(Some(Probe(Some(self))))
         } else {
             Err(Refusal::Database(loss))
         }
@@ -92,18 +90,18 @@ impl Shedding {
     }
 }
 
-impl Pass<'_> {
-    /// How the request ended: with a good answer or not. One that is dropped got none.
+impl Probe<'_> {
+    /// It got an answer, good or not.
     pub fn ended(mut self, well: bool) {
-        if let Some(shedding) = self.probe.take() {
+        if let Some(shedding) = self.0.take() {
             shedding.lock().ended(well);
         }
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for Probe<'_> {
     fn drop(&mut self) {
-        if let Some(shedding) = self.probe {
+        if let Some(shedding) = self.0 {
             shedding.lock().ended(false);
         }
     }

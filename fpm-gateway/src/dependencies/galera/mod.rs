@@ -18,7 +18,7 @@ use common::discovery::{Endpoints, Target};
 use common::net::Endpoint;
 use common::shutdown::Shutdown;
 use prometheus_client::metrics::counter::Counter;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -42,6 +42,8 @@ pub struct Galera {
     board: Mutex<Board>,
     steering: Arc<Steering>,
     shedding: Arc<Shedding>,
+    /// A request has failed: the writer is asked at once.
+    doubt: Notify,
     pub writer_changes: Counter,
 }
 
@@ -55,6 +57,8 @@ struct Board {
 
 /// Questions to a node that did not answer are this much closer together until its silence counts.
 const HASTE: u32 = 5;
+/// Questions to a writer in doubt are at most this much closer together.
+const CAUTION: u32 = 10;
 
 impl Galera {
     pub fn new(
@@ -70,7 +74,15 @@ impl Galera {
             alarms: Vec::new(),
         };
         let board = Mutex::new(Board { nodes: Vec::new(), memory: Memory::default(), decision });
-        Arc::new(Self { config, thresholds, board, steering, shedding, writer_changes: Counter::default() })
+        Arc::new(Self {
+            config,
+            thresholds,
+            board,
+            steering,
+            shedding,
+            doubt: Notify::new(),
+            writer_changes: Counter::default(),
+        })
     }
 
     /// Watches the nodes that are listed, until the drain begins.
@@ -113,8 +125,26 @@ impl Galera {
             } else {
                 self.config.interval
             };
-            tokio::time::sleep(jittered(pause)).await;
+            tokio::select! {
+                () = tokio::time::sleep(jittered(pause)) => {}
+                () = self.doubted(&endpoint) => {}
+            }
         }
+    }
+
+    /// A request has failed, perhaps since the writer is gone: it is asked before its turn.
+    pub fn doubt(&self) {
+        self.doubt.notify_waiters();
+    }
+
+    /// Completes when this node is the writer, and in doubt; not at once, so that a site that fails for reasons of
+    /// its own does not make more questions than that.
+    async fn doubted(&self, endpoint: &Endpoint) {
+        if self.lock().decision.writer.as_ref() != Some(endpoint) {
+            return std::future::pending().await;
+        }
+        tokio::time::sleep(self.config.interval / CAUTION).await;
+        self.doubt.notified().await;
     }
 
     /// Notes an answer; says whether the node is to be asked again soon.

@@ -1,7 +1,9 @@
 //! PHP and its database, for real: PHP-FPM behind the gateway, three Galera nodes, memcached.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::float_cmp, reason = "counts and halves are exact")]
 
 mod cluster;
 mod memcached;
+mod settings;
 mod stand;
