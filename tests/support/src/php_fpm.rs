@@ -29,7 +29,9 @@ pub struct PhpFpmBuilder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Listen {
     Unix,
+    /// On a free port of 127.0.0.1.
     Tcp,
+    On(SocketAddr),
 }
 
 /// A running PHP-FPM; stopped, with its workers and its folder, on drop.
@@ -87,6 +89,17 @@ impl PhpFpm {
         }
     }
 
+    /// To master and workers: SIGSTOP and SIGCONT.
+    pub fn signal_all(&self, signal: Signal) -> anyhow::Result<()> {
+        self.group.as_ref().context("not running")?.signal_all(signal)
+    }
+
+    /// Asks for a graceful reload (SIGUSR2): workers finish their requests, and the master starts anew under the same
+    /// number, on the same socket.
+    pub fn reload(&self) -> anyhow::Result<()> {
+        self.group.as_ref().context("not running")?.signal(Signal::USR2)
+    }
+
     /// A graceful stop (SIGQUIT): workers finish their requests.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         let group = self.group.as_mut().context("not running")?;
@@ -134,6 +147,13 @@ impl PhpFpmBuilder {
         self
     }
 
+    /// Listens on this address.
+    #[must_use]
+    pub fn on(mut self, address: SocketAddr) -> Self {
+        self.listen = Listen::On(address);
+        self
+    }
+
     #[must_use]
     pub fn max_children(mut self, count: u32) -> Self {
         self.max_children = count;
@@ -159,6 +179,7 @@ impl PhpFpmBuilder {
         let endpoint = match self.listen {
             Listen::Unix => Endpoint::Unix(folder.path().join("fpm.sock")),
             Listen::Tcp => Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], free_port()?))),
+            Listen::On(address) => Endpoint::Tcp(address),
         };
         fs::create_dir(folder.path().join("tmp"))?;
         fs::write(folder.path().join("fpm.conf"), self.configuration(folder.path(), &endpoint))?;

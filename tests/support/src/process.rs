@@ -67,6 +67,11 @@ impl Group {
         Ok(kill_process(self.group(), signal)?)
     }
 
+    /// Sends a signal to all of the group.
+    pub fn signal_all(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(kill_process_group(self.group(), signal)?)
+    }
+
     /// Waits for the leader's end.
     pub async fn ended(&mut self, deadline: Duration) -> anyhow::Result<ExitStatus> {
         let end = tokio::time::Instant::now() + deadline;

@@ -1,0 +1,11 @@
+//! fpm-gateway as a process in front of real PHP-FPM: replicas that fail under load, the web servers that it must serve,
+//! and more work than there are workers. Each test of a fault counts the requests that failed, and says why there
+//! cannot be fewer.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod asking;
+mod dns;
+mod load;
+mod names;
+mod pair;
+mod replicas;
