@@ -20,7 +20,7 @@ use common::fastcgi::{
     ResponseEncoder, Role, io as fcgi, values,
 };
 use common::listener::Accepted;
-use common::net::WriteDeadline;
+use common::net::{Stream, WriteDeadline};
 use futures_util::StreamExt as _;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::FuturesUnordered;
@@ -37,8 +37,17 @@ use crate::request::{Backlog, Body, BodySender, Inbound};
 pub enum Ended {
     /// END_REQUEST was said.
     Whole,
-    /// It must not be said: only an end of file tells every web server that the response is not complete.
+    /// It must not be said: only the end of the connection tells every web server that the response is not complete.
     Truncated,
+}
+
+/// How a connection is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    Quietly,
+    /// By a reset. To nginx an end of file is as good as END_REQUEST on a connection that is not to be kept
+    /// (`ngx_http_fastcgi_input_filter_init`): half a page would be passed on as a whole one.
+    Reset,
 }
 
 /// How long a web server may take no byte.
@@ -58,6 +67,9 @@ struct Connection {
     last: bool,
     /// A request ended before all of its body had come: the rest is still on its way.
     unread: bool,
+    /// A whole answer is on its way to the web server, which a reset may not overtake.
+    answered: bool,
+    leaving: Leaving,
 }
 
 /// A request that has begun and not ended.
@@ -84,17 +96,22 @@ pub(super) async fn serve(gateway: Arc<Gateway>, accepted: Accepted) {
         backlog: Arc::default(),
         last: false,
         unread: false,
+        answered: false,
+        leaving: Leaving::Quietly,
     };
-    if let Err(error) = connection.run(WriteDeadline::new(stream, SEND_TIMEOUT)).await {
-        tracing::debug!(%error, "connection");
+    let mut stream = WriteDeadline::new(stream, SEND_TIMEOUT);
+    match connection.run(&mut stream).await {
+        Ok(Leaving::Quietly) => {}
+        Ok(Leaving::Reset) => reset(stream.into_inner()),
+        Err(error) => tracing::debug!(%error, "connection"),
     }
     drop(permit);
 }
 
 impl Connection {
-    async fn run<S>(mut self, stream: S) -> Result<(), ReadError>
+    async fn run<S>(mut self, stream: &mut S) -> Result<Leaving, ReadError>
     where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite,
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let gateway = Arc::clone(&self.gateway);
@@ -107,7 +124,10 @@ impl Connection {
         loop {
             let resting = self.running.is_empty() && self.outbox.is_empty();
             if resting && (self.last || (drain && self.decoder.open() == 0)) {
-                return Ok(farewell(&mut reader, &mut writer, self.unread).await?);
+                if self.leaving == Leaving::Quietly {
+                    farewell(&mut reader, &mut writer, self.unread).await?;
+                }
+                return Ok(self.leaving);
             }
             tokio::select! {
                 biased;
@@ -118,14 +138,14 @@ impl Connection {
                 }
                 event = next_event(&mut reader, &mut self.decoder, &self.backlog, &self.outbox) => {
                     active = Instant::now();
-                    let Some(event) = event? else { return Ok(()) };
+                    let Some(event) = event? else { return Ok(Leaving::Quietly) };
                     self.heard(event);
                 }
                 () = draining.as_mut(), if !drain => drain = true,
                 () = idle.as_mut(), if resting => {
                     let end = active + idle_timeout;
                     if end <= Instant::now() {
-                        return Ok(());
+                        return Ok(Leaving::Quietly);
                     }
                     idle.as_mut().reset(end);
                 }
@@ -194,6 +214,9 @@ impl Connection {
         // Before anything is written, since the web server may use the id again as soon as it has read.
         if ended != Some(Ended::Truncated) {
             self.decoder.ended(id);
+            self.answered = true;
+        } else if !open.keep_conn && !self.answered && self.open.is_empty() {
+            self.leaving = Leaving::Reset;
         }
     }
 
@@ -226,6 +249,14 @@ async fn next_event<R: tokio::io::AsyncRead + Unpin>(
     let has_room = || backlog.has_room() && !outbox.is_over_full();
     poll_fn(|_| if has_room() { Poll::Ready(()) } else { Poll::Pending }).await;
     fcgi::request(reader, decoder).await
+}
+
+/// Closes so that the web server cannot take what it got for a whole answer. A Unix socket has no reset.
+fn reset(stream: Stream) {
+    if let Stream::Tcp(stream) = stream {
+        // Where it fails the close is an ordinary one.
+        let _ = stream.set_zero_linger();
+    }
 }
 
 /// Closes without destroying what was written: a close with unread bytes is a reset, which may overtake

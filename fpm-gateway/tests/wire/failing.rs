@@ -128,6 +128,26 @@ async fn a_response_that_breaks_off_never_looks_complete() {
     gateway.holds(0, 0).await;
 }
 
+/// nginx takes an end of file for the end of the response where it has not asked to keep the connection.
+#[tokio::test]
+async fn a_response_that_breaks_off_on_a_connection_that_is_not_kept_is_a_reset() {
+    let app = app!(exchange => {
+        exchange.stdout(page("the beginning")).await?;
+        exchange.hang_up();
+        Ok(())
+    });
+    let gateway = Gateway::start(&[&app.address()], &[]).await;
+    let mut web = gateway.connect().await;
+    let mut out = Outbound::new();
+    RequestEncoder::new(1).begin(&mut out, Role::Responder, false, &params("/"));
+    RequestEncoder::new(1).stdin_end(&mut out);
+    web.write(out).await;
+    let mut bytes = Vec::new();
+    let end = tokio::io::AsyncReadExt::read_to_end(&mut web.stream, &mut bytes);
+    let end = tokio::time::timeout(DEADLINE, end).await.unwrap();
+    assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+}
+
 #[tokio::test]
 async fn a_truncated_response_spares_the_others_on_its_connection() {
     let gate = Gate::new();
