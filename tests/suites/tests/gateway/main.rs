@@ -9,3 +9,5 @@ mod load;
 mod names;
 mod pair;
 mod replicas;
+mod servers;
+mod web_server;
