@@ -117,6 +117,9 @@ pub struct GatewayOptions {
     /// The pool's ping.path. Without one PHP-FPM answers the probe with 404, which is as good a sign of life.
     #[arg(long, value_name = "PATH", default_value = "/fpm-ping")]
     pub ping_path: String,
+    /// The pool's pm.status_path, to learn its size from where pm is static.
+    #[arg(long, value_name = "PATH")]
+    pub status_path: Option<String>,
 }
 
 /// What the service runs with.
@@ -156,6 +159,7 @@ pub struct Probe {
     pub interval: Duration,
     pub timeout: Duration,
     pub path: String,
+    pub status_path: Option<String>,
 }
 
 /// [`common::config::load`] with the file's `[[rule]]` left for [`Config::resolve`].
@@ -180,6 +184,10 @@ impl Config {
             shutdown,
             ..
         } = options;
+        if let Some(path) = gateway.status_path.as_ref().filter(|path| !path.starts_with('/')) {
+            let message = format!("status-path = {path:?}: expected a path such as /status");
+            return Err(ConfigError::Conflict(message));
+        }
         if !gateway.ping_path.starts_with('/') {
             let message = format!("ping-path = {:?}: expected a path such as /ping", gateway.ping_path);
             return Err(ConfigError::Conflict(message));
@@ -231,6 +239,7 @@ impl Config {
                 interval: gateway.probe_interval.get(),
                 timeout: gateway.probe_timeout.get(),
                 path: gateway.ping_path,
+                status_path: gateway.status_path,
             },
             dependencies: DependencyConfig::resolve(dependencies)?,
             shutdown_timeout: shutdown.shutdown_timeout.get(),
@@ -278,6 +287,7 @@ mod tests {
         for bad in [
             "--workers-per-upstream=0",
             "--ping-path=ping",
+            "--status-path=status",
             "--read-timeout=0s",
             "--queue-timeout=0s",
             "--idle-timeout=0s",

@@ -46,14 +46,13 @@ pub const fn part(workers: u32, gateways: u32, place: Option<u32>) -> u32 {
 /// Follows the number of gateways for as long as the service runs.
 pub fn follow(
     gateways: &Gateways,
-    workers: u32,
     discovery: &DiscoveryOptions,
     admission: &Arc<Admission>,
     shutdown: &Shutdown,
 ) -> Result<(), DnsError> {
     let target = match gateways {
         Gateways::Count(count) => {
-            admission.set_workers(part(workers, *count, None));
+            admission.divide(*count, None);
             return Ok(());
         }
         Gateways::Named(target) => target.clone(),
@@ -64,14 +63,8 @@ pub fn follow(
         loop {
             let known = Endpoints::clone(&endpoints.borrow_and_update());
             let (count, place) = among(&known, is_ours);
-            let part = part(workers, count, place);
-            tracing::info!(
-                gateways = count,
-                ?place,
-                workers = part,
-                "workers of each replica for this gateway"
-            );
-            admission.set_workers(part);
+            tracing::info!(gateways = count, ?place, "gateways share the replicas' workers");
+            admission.divide(count, place);
             if endpoints.changed().await.is_err() {
                 return std::future::pending().await;
             }

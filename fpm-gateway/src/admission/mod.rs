@@ -229,9 +229,14 @@ impl Admission {
         self.change(|fleet| fleet.limit(percent));
     }
 
-    /// From now on replicas have so many workers for us.
-    pub fn set_workers(self: &Arc<Self>, workers: u32) {
-        self.change(|fleet| fleet.set_workers(workers));
+    /// There are so many gateways, and this is the one in that place.
+    pub fn divide(self: &Arc<Self>, gateways: u32, place: Option<u32>) {
+        self.change(|fleet| fleet.divide(gateways, place));
+    }
+
+    /// The size of a replica's pool, by its own word.
+    pub fn learn(self: &Arc<Self>, replica: ReplicaId, workers: u32) {
+        self.change(|fleet| fleet.learn(replica, workers));
     }
 
     /// What is known of a replica; `None` when it is gone.

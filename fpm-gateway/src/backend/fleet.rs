@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::{Accounting, Breaker, Heard, Outlier, Sign};
 use crate::balance::{Candidate, WARM, least_outstanding, warmth};
+use crate::share::part;
 
 /// Names a replica for as long as it is there; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,7 +18,10 @@ pub struct ReplicaId(u64);
 #[derive(Debug)]
 pub struct Fleet {
     replicas: Vec<Replica>,
+    /// What is configured of each replica, for all gateways together.
     workers_per_replica: u32,
+    /// How many gateways there are, and which of them this is.
+    gateways: (u32, Option<u32>),
     /// Percent of them that may be busy.
     share: u8,
     slow_start: Duration,
@@ -30,7 +34,10 @@ pub struct Fleet {
 struct Replica {
     id: ReplicaId,
     endpoint: Arc<Endpoint>,
+    /// Ours.
     workers: u32,
+    /// The size of its pool, by its own word.
+    learned: Option<u32>,
     busy: u32,
     /// Of the busy ones those whose request is over.
     settling: u32,
@@ -86,6 +93,7 @@ impl Fleet {
         Self {
             replicas: Vec::new(),
             workers_per_replica,
+            gateways: (1, None),
             share: 100,
             slow_start,
             has_followed: false,
@@ -110,7 +118,8 @@ impl Fleet {
             let replica = Replica {
                 id: ReplicaId(self.counter),
                 endpoint: Arc::new(endpoint.clone()),
-                workers: self.workers_per_replica,
+                workers: part(self.workers_per_replica, self.gateways.0, self.gateways.1),
+                learned: None,
                 busy: 0,
                 settling: 0,
                 accounting: Accounting::NEW,
@@ -253,11 +262,20 @@ impl Fleet {
         }
     }
 
-    /// From now on replicas have so many workers for us.
-    pub fn set_workers(&mut self, workers: u32) {
-        self.workers_per_replica = workers;
+    /// There are so many gateways, and this is the one in that place.
+    pub fn divide(&mut self, gateways: u32, place: Option<u32>) {
+        self.gateways = (gateways, place);
         for replica in &mut self.replicas {
-            replica.workers = workers;
+            replica.workers = part(replica.learned.unwrap_or(self.workers_per_replica), gateways, place);
+        }
+    }
+
+    /// The size of a replica's pool, by its own word.
+    pub fn learn(&mut self, id: ReplicaId, workers: u32) {
+        let (gateways, place) = self.gateways;
+        if let Some(replica) = self.find(id) {
+            replica.learned = Some(workers);
+            replica.workers = part(workers, gateways, place);
         }
     }
 

@@ -4,15 +4,17 @@
 //! now and then, through a worker that nobody waits for; one that is full is left alone, since busy is not
 //! dead. One that is out of use is asked in short intervals, and is back with its first answer.
 
+mod pool;
 mod probe;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::net::Endpoint;
 use tokio::time::Instant;
 
 use crate::admission::Admission;
-use crate::backend::{Sign, Watched};
+use crate::backend::{ReplicaId, Sign, Watched};
 use crate::config::Probe;
 
 pub use probe::{Answer, ask};
@@ -25,6 +27,7 @@ const LAST_PAUSE: Duration = Duration::from_millis(500);
 pub async fn watch(admission: Arc<Admission>, replica: Watched, probe: Probe) {
     let Watched { id, endpoint, alarm } = replica;
     let mut pause = FIRST_PAUSE;
+    learn(&admission, id, &endpoint, &probe).await;
     while let Some(standing) = admission.standing(id) {
         if standing.closed {
             pause = FIRST_PAUSE;
@@ -48,9 +51,32 @@ pub async fn watch(admission: Arc<Admission>, replica: Watched, probe: Probe) {
             pause = (pause * 2).min(LAST_PAUSE);
             let answer = ask(&endpoint, &probe).await;
             admission.note(id, judge(&answer, 0));
+            if admission.standing(id).is_some_and(|standing| standing.closed) {
+                // It may have been started anew, with another size.
+                learn(&admission, id, &endpoint, &probe).await;
+            }
         }
     }
 }
+
+/// Asks for the size of the replica's pool, where that is wanted.
+async fn learn(admission: &Arc<Admission>, id: ReplicaId, endpoint: &Endpoint, probe: &Probe) {
+    let Some(path) = &probe.status_path else { return };
+    let mut before = None;
+    // A pool answers before it has started the last of its processes.
+    for _ in 0..LOOKS {
+        let workers = pool::workers(endpoint, probe, path).await;
+        if let Some(workers) = workers.filter(|workers| before == Some(*workers)) {
+            tracing::info!(%endpoint, workers, "the pool's size, by its status page");
+            return admission.learn(id, workers);
+        }
+        before = workers;
+        tokio::time::sleep(LAST_PAUSE).await;
+    }
+}
+
+/// How often a pool is asked for its size until it says the same twice.
+const LOOKS: u32 = 5;
 
 /// What an answer says of a replica that has `others` requests in flight for us. Pure.
 pub fn judge(answer: &Answer, others: u32) -> Sign {

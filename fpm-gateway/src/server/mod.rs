@@ -57,7 +57,7 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
         slow_start: config.slow_start,
     };
     let admission = Admission::new(limits, config.lanes.caps().to_vec());
-    share::follow(&config.gateways, config.workers_per_upstream, &config.discovery, &admission, shutdown)?;
+    share::follow(&config.gateways, &config.discovery, &admission, shutdown)?;
     discovery::follow(endpoints, &admission, &config, shutdown);
     let dependencies = Dependencies::watch(&config.dependencies, &config.discovery, &admission, shutdown)?;
     let metrics = Metrics::register(registry, &admission);

@@ -192,13 +192,35 @@ async fn a_master_that_is_killed_and_comes_back() {
 async fn probes_are_answered_with_and_without_a_ping_page() {
     let site = Site::start(PhpFpm::builder().max_children(1)).await;
     for path in ["/fpm-ping", "/no-such-page"] {
-        let probe = Probe { interval: Duration::from_secs(1), timeout: DEADLINE, path: path.to_owned() };
+        let probe = Probe {
+            interval: Duration::from_secs(1),
+            timeout: DEADLINE,
+            path: path.to_owned(),
+            status_path: None,
+        };
         let answer = ask(site.fpm.endpoint(), &probe).await;
         assert!(matches!(answer, Sign::Served), "{path}: {answer:?}");
     }
     let log = site.fpm.log();
     assert!(!log.contains("denied") && !log.contains("unknown"), "{log}");
-    let probe = Probe { interval: DEADLINE, timeout: DEADLINE, path: "/".into() };
+    let probe = Probe { interval: DEADLINE, timeout: DEADLINE, path: "/".into(), status_path: None };
     let nowhere = common::net::Endpoint::Unix(site.fpm.folder().join("nothing.sock"));
     assert!(matches!(ask(&nowhere, &probe).await, Sign::Unreachable(_)));
+}
+
+#[tokio::test]
+async fn the_size_of_a_pool_is_learned_from_its_status_page() {
+    let site = Site::start(PhpFpm::builder().max_children(5)).await;
+    let flags = ["--workers-per-upstream=2", "--status-path=/fpm-status"];
+    let gateway = Gateway::start(&[&site.fpm.address()], &flags).await;
+    wait_until("its size to be known", DEADLINE, async || {
+        (gateway.metric("fpm_gateway_workers", &[]).await - 5.0).abs() < 0.1
+    })
+    .await;
+    let two = [&flags[..], &["--gateways=2"]].concat();
+    let gateway = Gateway::start(&[&site.fpm.address()], &two).await;
+    wait_until("a part of it", DEADLINE, async || {
+        (gateway.metric("fpm_gateway_workers", &[]).await - 2.0).abs() < 0.1
+    })
+    .await;
 }

@@ -80,7 +80,10 @@ async fn serves(kind: Kind, connections: Connections) {
     leaving(&stack).await;
     load(&stack).await;
     kept(&stack, connections).await;
-    println!("note: gateway: {}: parameters, bodies, heads, cut responses, clients that leave", stack.web.name);
+    println!(
+        "note: gateway: {}: parameters, bodies, heads, cut responses, clients that leave",
+        stack.web.name
+    );
 }
 
 async fn parameters(stack: &Stack) {
