@@ -123,6 +123,9 @@ pub struct ProxyOptions {
     /// How long the application may send nothing.
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     pub fastcgi_timeout: HumanDuration,
+    /// Connections to keep for further requests: for an fpm-gateway. PHP-FPM itself wants one connection a request.
+    #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u16).range(0..=4096))]
+    pub fastcgi_keep: u16,
     /// How much of a response may wait for a slow client, so that the application need not.
     #[arg(long, value_name = "SIZE", default_value = "64KiB")]
     pub fastcgi_buffer: ByteSize,
@@ -174,6 +177,7 @@ pub struct Config {
     pub spool: PathBuf,
     pub spool_limit: u64,
     pub fastcgi_timeout: Duration,
+    pub fastcgi_keep: usize,
     pub fastcgi_buffer: u32,
     pub connect_timeout: Duration,
     pub client_timeout: Duration,
@@ -251,6 +255,7 @@ impl Config {
             spool,
             spool_limit: proxy.spool_limit.bytes(),
             fastcgi_timeout: proxy.fastcgi_timeout.get(),
+            fastcgi_keep: usize::from(proxy.fastcgi_keep),
             fastcgi_buffer: u32::try_from(proxy.fastcgi_buffer.bytes())
                 .ok()
                 .filter(|bytes| *bytes <= MAX_BUFFER)

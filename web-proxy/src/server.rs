@@ -85,7 +85,7 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
             timeout: config.client_timeout,
             spool: SpoolSpace::new(config.spool.clone(), config.spool_limit, metrics.spool_bytes.clone()),
         },
-        upstream: Upstream::new(endpoints, config.connect_timeout),
+        upstream: Upstream::new(endpoints, config.connect_timeout, config.fastcgi_keep),
         internal,
         flights: Flights::default(),
         metrics,

@@ -23,6 +23,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _, ReadHalf};
 use super::conditions::Conditions;
 use super::head::Head;
 use super::reply::Reply;
+use super::upstream::Connection;
 use super::{FastCgiError, RelayBody, RequestBody, RequestBodyError};
 use crate::metrics::Metrics;
 
@@ -52,6 +53,8 @@ pub(super) struct InFlight(Arc<Metrics>);
 struct Progress {
     pieces: AtomicU64,
     waits_for_client: AtomicBool,
+    /// The request was sent to its end.
+    whole: AtomicBool,
 }
 
 /// The only request on its connection.
@@ -60,33 +63,36 @@ const ID: u16 = 1;
 /// Starts the exchange and waits for the head. Dropping what it returns, or the wait, gives the exchange up.
 pub(super) async fn start(
     mut call: Call,
-    stream: Stream,
+    connection: Connection,
     shutdown: &Shutdown,
 ) -> Result<(Head, RelayBody), FastCgiError> {
     let conditions = std::mem::take(&mut call.conditions);
     let (reply, head, body) = Reply::new(call.bodiless, call.buffer, conditions);
-    shutdown.spawn(converse(call, stream, reply));
+    shutdown.spawn(converse(call, connection, reply));
     // Only a shutdown ends the task without a word.
     let head = head.await.unwrap_or(Err(FastCgiError::Ending))?;
     Ok((head, body))
 }
 
-async fn converse(call: Call, stream: Stream, mut reply: Reply) {
+async fn converse(call: Call, connection: Connection, mut reply: Reply) {
     let Call { params, mut body, timeout, request_id, in_flight, .. } = call;
     let request_id = request_id.to_str().unwrap_or("-");
     let progress = Progress::default();
     let abandoned = reply.abandoned();
+    let keep = connection.is_kept();
+    let (stream, home) = connection.into_parts();
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let mut decoder = ResponseDecoder::new(ID);
     let outcome = {
-        let (reader, writer) = tokio::io::split(stream);
         let failing_upload = async {
-            match upload(writer, &params, &mut body, &progress).await {
+            match upload(&mut writer, &params, keep, &mut body, &progress).await {
                 // An application that reads no more may still answer.
                 Ok(()) => std::future::pending().await,
                 Err(error) => error,
             }
         };
         tokio::select! {
-            outcome = download(reader, &mut reply, timeout, request_id, &progress) => outcome,
+            outcome = download(&mut reader, &mut decoder, &mut reply, timeout, request_id, &progress) => outcome,
             error = failing_upload => Err(FastCgiError::from(error)),
             () = abandoned => Err(FastCgiError::Abandoned),
         }
@@ -97,7 +103,12 @@ async fn converse(call: Call, stream: Stream, mut reply: Reply) {
             tracing::warn!(request_id, %error, "the response broke off");
         }
     }
-    // The connection is closed and the application free, however slow the client is.
+    // The connection is closed, or kept, and the application free, however slow the client is.
+    let is_over = outcome.is_ok() && progress.whole.load(Ordering::Relaxed) && decoder.is_reusable();
+    match home {
+        Some(home) if is_over => home.keep(reader.unsplit(writer)),
+        _ => drop((reader, writer)),
+    }
     drop((in_flight, body));
     reply.finish(outcome);
 }
@@ -106,12 +117,13 @@ async fn converse(call: Call, stream: Stream, mut reply: Reply) {
 async fn upload(
     mut writer: impl AsyncWrite + Unpin,
     params: &Params,
+    keep: bool,
     body: &mut RequestBody,
     progress: &Progress,
 ) -> Result<(), RequestBodyError> {
     let encoder = RequestEncoder::new(ID);
     let mut out = Outbound::new();
-    encoder.begin(&mut out, Role::Responder, false, params);
+    encoder.begin(&mut out, Role::Responder, keep, params);
     if !body.is_none() && writer.write_all_buf(&mut out).await.is_err() {
         return Ok(());
     }
@@ -125,7 +137,11 @@ async fn upload(
             None => encoder.stdin_end(&mut out),
         }
         // What went wrong shows when the answer is read.
-        if writer.write_all_buf(&mut out).await.is_err() || last {
+        if writer.write_all_buf(&mut out).await.is_err() {
+            return Ok(());
+        }
+        if last {
+            progress.whole.store(true, Ordering::Relaxed);
             return Ok(());
         }
         progress.pieces.fetch_add(1, Ordering::Relaxed);
@@ -133,16 +149,16 @@ async fn upload(
 }
 
 async fn download(
-    mut reader: ReadHalf<Stream>,
+    reader: &mut ReadHalf<Stream>,
+    decoder: &mut ResponseDecoder,
     reply: &mut Reply,
     timeout: Duration,
     request_id: &str,
     progress: &Progress,
 ) -> Result<(), FastCgiError> {
-    let mut decoder = ResponseDecoder::new(ID);
     let mut heard = false;
     loop {
-        let event = next_event(&mut reader, &mut decoder, timeout, progress).await?;
+        let event = next_event(reader, decoder, timeout, progress).await?;
         let event = event.map_err(|cause| {
             let silent = !heard && decoder.buffer().is_empty() && is_end(&cause);
             FastCgiError::Broken { silent, cause }

@@ -67,9 +67,12 @@ pub async fn run(
     loop {
         let started = Instant::now();
         let in_flight = InFlight::begin(&site.metrics);
-        let connected = site.upstream.connect().await.inspect_err(|error| in_flight.failed(error));
+        // What may not be sent twice has a connection that nobody can have closed in the meantime.
+        let connected =
+            if repeatable { site.upstream.connect_or_reuse().await } else { site.upstream.connect().await };
+        let connected = connected.inspect_err(|error| in_flight.failed(error));
         record.upstream(started.elapsed());
-        let stream = connected?;
+        let connection = connected?;
         let call = Call {
             params: params.clone(),
             body: std::mem::replace(&mut body, RequestBody::None),
@@ -80,7 +83,7 @@ pub async fn run(
             request_id: request.id.clone(),
             in_flight,
         };
-        let answer = exchange::start(call, stream, &site.shutdown).await;
+        let answer = exchange::start(call, connection, &site.shutdown).await;
         record.upstream(started.elapsed());
         match answer {
             Ok((head, relay)) => {

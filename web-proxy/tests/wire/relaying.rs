@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use test_support::client::Client;
+use test_support::client::{self, Client};
 use test_support::fastcgi_app::{FakeFastCgiApp, page};
 use test_support::wait::{DEADLINE, wait_until};
 
@@ -98,4 +98,45 @@ async fn what_the_buffer_does_not_hold_the_application_keeps() {
     drop(client);
     proxy.is_idle().await;
     assert!(written.load(Ordering::Relaxed) < LARGE, "more than buffers hold was taken from the application");
+}
+
+#[tokio::test]
+async fn connections_are_kept_where_that_is_wanted() {
+    let app = FakeFastCgiApp::tcp(async |mut exchange| {
+        exchange.body().await?;
+        match exchange.param("REQUEST_URI").as_str() {
+            "/cut" => {
+                exchange.stdout("Content-Length: 9\r\n\r\nx").await?;
+                exchange.hang_up();
+                Ok(())
+            }
+            _ => exchange.respond(page("well")).await,
+        }
+    })
+    .await
+    .unwrap();
+    let proxy = Proxy::start(&app.address(), &["--fastcgi-keep=4"]).await;
+    for _ in 0..5 {
+        assert_eq!(proxy.get("/x").await.text(), "well");
+        proxy.is_idle().await;
+    }
+    assert_eq!((app.count(), app.connections()), (5, 1));
+    assert!(app.requests().iter().all(|request| request.keep_conn));
+    // What may not be sent twice has a new one, which is kept then.
+    assert_eq!(proxy.request("POST", "/x", &[], b"a=b").await.text(), "well");
+    proxy.is_idle().await;
+    assert_eq!(app.connections(), 2);
+    // One that broke is not, and one that was closed meanwhile is not used.
+    let _ = client::get(proxy.address, "/cut", &[]).await;
+    proxy.is_idle().await;
+    assert_eq!(proxy.get("/x").await.text(), "well");
+    assert_eq!(app.connections(), 2);
+
+    let without = Proxy::start(&app.address(), &[]).await;
+    let before = app.connections();
+    for _ in 0..3 {
+        without.get("/x").await;
+    }
+    assert_eq!(app.connections() - before, 3);
+    assert!(app.requests().iter().rev().take(3).all(|request| !request.keep_conn));
 }
