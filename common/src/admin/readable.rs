@@ -46,7 +46,7 @@ const STYLE: &str = ":root{color-scheme:light dark}body{font:15px/1.5 system-ui,
     th,td{text-align:left;vertical-align:top;padding:.15em 1.2em .15em 0;border-bottom:1px solid #8884}\
     th{font-weight:600}td{font-variant-numeric:tabular-nums}";
 
-const LEADING: [&str; 4] = ["endpoint", "node", "server", "state"];
+const LEADING: [&str; 5] = ["endpoint", "node", "server", "lane", "state"];
 
 /// Headings below it have this level.
 fn section(out: &mut String, value: &Value, level: usize) {

@@ -237,11 +237,20 @@ fn log_state(node: &Endpoint, before: State, after: State, trouble: Option<&str>
 fn log_decision(before: &Decision, after: &Decision) {
     let name = |writer: &Option<Endpoint>| writer.as_ref().map_or("none".to_owned(), ToString::to_string);
     if before.writer != after.writer {
-        tracing::warn!(before = name(&before.writer), after = name(&after.writer), "Galera writer");
+        let (was, now) = (name(&before.writer), name(&after.writer));
+        if before.writer.is_none() && before.availability == Availability::Unknown {
+            tracing::info!(writer = now, "Galera writer");
+        } else {
+            tracing::warn!(before = was, after = now, "Galera writer");
+        }
     }
     if before.availability != after.availability {
         let (before, after) = (before.availability.as_str(), after.availability.as_str());
-        tracing::warn!(before, after, "Galera cluster");
+        if after == Availability::Available.as_str() {
+            tracing::info!(before, after, "Galera cluster");
+        } else {
+            tracing::warn!(before, after, "Galera cluster");
+        }
     }
     for alarm in after.alarms.iter().filter(|alarm| !before.alarms.contains(alarm)) {
         tracing::error!(alarm = alarm.as_str(), "Galera alarm");

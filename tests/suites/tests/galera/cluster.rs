@@ -18,7 +18,7 @@ const LOST: [&str; 3] = ["Connection refused", "gone away", "Lost connection"];
 /// For what Galera does, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-async fn cluster() -> (Galera, Stand) {
+async fn cluster(flags: &[&str]) -> (Galera, Stand) {
     let cluster = Galera::start(3, &["site"]).await.unwrap();
     let password = WATCHER_PASSWORD.replace('\'', "''");
     for host in ["localhost", "127.0.0.1"] {
@@ -26,7 +26,8 @@ async fn cluster() -> (Galera, Stand) {
         cluster.sql(0, &format!("CREATE USER '{WATCHER}'@'{host}' IDENTIFIED BY '{password}'")).unwrap();
     }
     cluster.sql(0, "CREATE TABLE site.visit (id INT PRIMARY KEY, node INT NOT NULL) ENGINE=InnoDB").unwrap();
-    let stand = Stand::start(&["--galera", &cluster.addresses()]).await;
+    let addresses = cluster.addresses();
+    let stand = Stand::start(&[&["--galera", &addresses], flags].concat()).await;
     wait_until("three synced nodes", DEADLINE, async || {
         for node in 0..3 {
             if stand.state(cluster.address(node)).await != "synced" {
@@ -52,7 +53,7 @@ fn list(nodes: impl IntoIterator<Item = SocketAddr>) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_writer_is_replaced_and_not_at_once_put_back() {
-    let (mut cluster, stand) = cluster().await;
+    let (mut cluster, stand) = cluster(&[]).await;
     let first = writer(&cluster, &stand).await;
     assert_eq!(cluster.status(first, "wsrep_local_index"), "0", "the lowest index");
     assert_eq!(stand.told("GALERA_READERS").await.unwrap(), list((0..3).map(|node| cluster.address(node))));
@@ -85,7 +86,7 @@ async fn a_killed_writer_is_replaced_and_not_at_once_put_back() {
         );
     }
     println!(
-        "note: a killed writer: announced after {} ms, rows again after {} ms, {} of {} requests failed, all begun before \
+        "\nnote: a killed writer: announced after {} ms, rows again after {} ms, {} of {} requests failed, all begun before \
          the announcement",
         (announced - killed).as_millis(),
         (writing - killed).as_millis(),
@@ -127,9 +128,46 @@ async fn a_killed_writer_is_replaced_and_not_at_once_put_back() {
     assert_eq!(chosen, cluster.address(lowest).to_string());
 }
 
+/// It holds its connections and says nothing: only time tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_writer_is_replaced() {
+    let (cluster, stand) = cluster(&["--galera-timeout=500ms"]).await;
+    let first = writer(&cluster, &stand).await;
+    let writers = Writers::start(2, stand.address(), 200_000);
+    wait_until("the first rows", DEADLINE, async || writers.written() > 20).await;
+    let frozen = Instant::now();
+    cluster.freeze(first).unwrap();
+    wait_until("another writer", DEADLINE, async || writer(&cluster, &stand).await != first).await;
+    let announced = Instant::now();
+    assert!(announced - frozen < ANNOUNCED_WITHIN, "after {:?}", announced - frozen);
+    let so_far = writers.written();
+    wait_until("rows on the new writer", PATIENCE, async || writers.written() > so_far + 50).await;
+    assert_eq!(stand.state(cluster.address(first)).await, "silent");
+    cluster.thaw(first).unwrap();
+    let seen = writers.stop().await;
+    let failed: Vec<&Seen> = seen.iter().filter(|seen| seen.status != Some(200)).collect();
+    for seen in &failed {
+        assert!(
+            seen.ended > frozen && seen.began < announced,
+            "{seen:?}, frozen {frozen:?}, announced {announced:?}"
+        );
+    }
+    println!(
+        "\nnote: a frozen writer: announced after {} ms, {} of {} requests failed, all begun before the announcement",
+        (announced - frozen).as_millis(),
+        failed.len(),
+        seen.len()
+    );
+    // It wakes up, sees that it was given up, and joins again.
+    wait_until("three readers", PATIENCE, async || {
+        stand.told("GALERA_READERS").await.unwrap() == list((0..3).map(|node| cluster.address(node)))
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_joins_is_used_when_it_is_synced() {
-    let (mut cluster, stand) = cluster().await;
+    let (mut cluster, stand) = cluster(&[]).await;
     let (address, current) = (cluster.address(2).to_string(), writer(&cluster, &stand).await);
     assert_ne!(current, 2);
     cluster.stop(2).await.unwrap();
@@ -171,7 +209,7 @@ async fn a_node_that_joins_is_used_when_it_is_synced() {
     let seen = writers.stop().await;
     let failed = seen.iter().filter(|seen| seen.status != Some(200)).count();
     println!(
-        "note: a node joins: states {states:?}, donors {donors:?}, {failed} of {} requests failed",
+        "\nnote: a node joins: states {states:?}, donors {donors:?}, {failed} of {} requests failed",
         seen.len()
     );
     assert_eq!(failed, 0, "{:?}", seen.iter().find(|seen| seen.status != Some(200)));
@@ -179,7 +217,7 @@ async fn a_node_that_joins_is_used_when_it_is_synced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_majority_requests_are_refused_at_once() {
-    let (mut cluster, stand) = cluster().await;
+    let (mut cluster, stand) = cluster(&[]).await;
     cluster.kill9(1);
     cluster.kill9(2);
     wait_until("the cluster to be lost", PATIENCE, async || stand.status().await["shedding"] == "no_primary")
@@ -216,7 +254,7 @@ async fn without_a_majority_requests_are_refused_at_once() {
     );
     assert_eq!(probes, f64::from(tried), "the probes are the ones that ran");
     assert!(refused > 50, "{refused}: they did not wait");
-    println!("note: no majority: {refused} requests refused at once, {tried} probes in 4 s");
+    println!("\nnote: no majority: {refused} requests refused at once, {tried} probes in 4 s");
 
     // An operator says that this node has the truth.
     cluster.sql(0, "SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'").unwrap();
