@@ -5,6 +5,7 @@
 
 mod asking;
 mod dns;
+mod goodput;
 mod load;
 mod names;
 mod pair;

@@ -115,6 +115,8 @@ pub(crate) async fn replica(pool: PhpFpmBuilder, name: &str) -> PhpFpm {
 
 pub(crate) async fn web_proxy(files: &Files, gateway: &Service) -> Service {
     let (docroot, fastcgi) = (files.docroot().display().to_string(), gateway.address().to_string());
-    let flags = ["--docroot", &docroot, "--fastcgi", &fastcgi, "--preset", "none"];
+    // All clients come from one address.
+    let any = ["--max-connections-per-client", "0"];
+    let flags = [&["--docroot", &docroot, "--fastcgi", &fastcgi, "--preset", "none"], &any[..]].concat();
     Service::start("web-proxy", &flags).await.unwrap()
 }
