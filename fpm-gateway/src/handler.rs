@@ -28,6 +28,9 @@ use crate::relay::{self, RelayError};
 use crate::request::{self, Inbound};
 use crate::server::{Ended, Gateway};
 
+/// How long after a replica broke off a request is tried once more.
+const BEFORE_AGAIN: Duration = Duration::from_millis(50);
+
 pub async fn handle(gateway: Arc<Gateway>, mut inbound: Inbound) -> Ended {
     let measured = gateway.metrics.request();
     request::strip_reserved(&mut inbound.params);
@@ -109,6 +112,8 @@ async fn serve(
         tracing::debug!(request = request::name(&inbound.params), %error, "trying once more");
         gateway.metrics.retries.inc();
         repeatable = false;
+        // A replica that is dying takes connections until its last process is gone: not into the same hole.
+        tokio::time::sleep(BEFORE_AGAIN).await;
     }
 }
 
