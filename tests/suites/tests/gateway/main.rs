@@ -6,6 +6,7 @@
 mod asking;
 mod dns;
 mod goodput;
+mod killed;
 mod load;
 mod names;
 mod pair;
