@@ -44,7 +44,7 @@ async fn whatever_dns_says_no_request_fails() {
             let status = pair.status(index).await;
             assert_eq!((&status["usable"], &status["leaving"]), (&true.into(), &false.into()), "{bad:?}");
         }
-        println!("note: gateway: DNS answers {}: both replicas stay in use", name(&bad));
+        note!("gateway: DNS answers {}: both replicas stay in use", name(&bad));
         assert!(from.elapsed() < DEADLINE);
     }
 

@@ -116,8 +116,8 @@ async fn at_twice_the_capacity() {
     let fpm = pool().await;
     let nginx = WebServer::nginx(files.docroot(), &fpm.address(), Connections::Each).await;
     let (capacity, rate) = measure(nginx.address()).await;
-    println!(
-        "note: goodput: {WORKERS} workers can do {capacity:.2} worker seconds a second, {rate:.0} answers; \
+    note!(
+        "goodput: {WORKERS} workers can do {capacity:.2} worker seconds a second, {rate:.0} answers; \
          asked for {:.0} a second",
         2.0 * rate
     );
@@ -146,8 +146,8 @@ async fn pool() -> PhpFpm {
 
 fn show(name: &str, outcome: &Outcome, capacity: f64, rate: f64) {
     let Outcome { work, answers, p50, p99, failures } = outcome;
-    println!(
-        "note: goodput: {name}: {:.0} % of the work, {:.0} % of the answers ({answers:.0} a second); interactive p50 \
+    note!(
+        "goodput: {name}: {:.0} % of the work, {:.0} % of the answers ({answers:.0} a second); interactive p50 \
          {} ms, p99 {} ms; {failures}",
         100.0 * work / capacity,
         100.0 * answers / rate,

@@ -129,7 +129,7 @@ async fn a_frozen_replica_under_load() {
     load.more(200).await;
     let tally = load.stop().await;
     tally.note("a replica frozen (SIGSTOP) under load");
-    println!("note: gateway: frozen replica out of use after {} ms", (ejected - frozen).as_millis());
+    note!("gateway: a frozen replica out of use after {} ms", (ejected - frozen).as_millis());
     let failed = tally.failed();
     assert!(!failed.is_empty() && failed.len() <= 2 * WORKERS, "{}: {failed:#?}", failed.len());
     for seen in failed {

@@ -73,7 +73,7 @@ impl Tally {
 
     /// A line for whoever reads the suite's output.
     pub(crate) fn note(&self, fault: &str) {
-        println!("note: gateway: {fault}: {} of {} requests failed", self.failed().len(), self.0.len());
+        note!("gateway: {fault}: {} of {} requests failed", self.failed().len(), self.0.len());
     }
 
     #[track_caller]

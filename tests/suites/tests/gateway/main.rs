@@ -3,6 +3,11 @@
 //! cannot be fewer.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+/// A line that `./test` shows. The name of the test is left without an end of line.
+macro_rules! note {
+    ($($text:tt)*) => { println!("\nnote: {}", format_args!($($text)*)) };
+}
+
 mod asking;
 mod dns;
 mod goodput;

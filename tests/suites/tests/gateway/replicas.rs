@@ -130,7 +130,7 @@ async fn all_replicas_gone_and_back() {
         assert!(seen.ended - seen.began < Duration::from_millis(1500), "{seen:?}");
         assert!(seen.began < usable, "refused after it was back: {seen:?}");
     }
-    println!("note: gateway: a replica that is back is used after {} ms", (usable - back).as_millis());
+    note!("gateway: a replica that is back is used after {} ms", (usable - back).as_millis());
 }
 
 fn kill(pid: &str) {

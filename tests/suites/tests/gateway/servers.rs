@@ -80,10 +80,7 @@ async fn serves(kind: Kind, connections: Connections) {
     leaving(&stack).await;
     load(&stack).await;
     kept(&stack, connections).await;
-    println!(
-        "note: gateway: {}: parameters, bodies, heads, cut responses, clients that leave",
-        stack.web.name
-    );
+    note!("gateway: {}: parameters, bodies, heads, cut responses, clients that leave", stack.web.name);
 }
 
 async fn parameters(stack: &Stack) {
