@@ -238,7 +238,11 @@ impl Fleet {
                 tracing::warn!(%endpoint, ?sign, "replica out of use");
                 replica.alarm.notify_one();
             }
-            (false, true) => tracing::info!(%endpoint, "replica back in use"),
+            (false, true) => {
+                tracing::info!(%endpoint, "replica back in use");
+                // It could not be reached and can be: what it failed before was another process.
+                replica.outlier = Outlier::default();
+            }
             _ => {}
         }
     }
@@ -374,6 +378,20 @@ mod tests {
             ids.len()
         };
         assert_eq!([100, 67, 66, 34, 33, 1].map(&mut taken), [3, 3, 2, 2, 1, 1]);
+    }
+
+    #[test]
+    fn a_replica_that_was_started_anew_is_no_outlier() {
+        let mut fleet = Fleet::new(1, Duration::ZERO);
+        let added = fleet.follow(&[endpoint(1), endpoint(2)]);
+        let id = added[0].id;
+        assert!((0..9).any(|_| fleet.failed(id).is_some()));
+        assert!(fleet.snapshot()[0].ejected);
+        fleet.note(id, Sign::Alive, Instant::now());
+        assert!(fleet.snapshot()[0].ejected, "an answer alone says nothing of requests");
+        fleet.note(id, Sign::Unreachable, Instant::now());
+        fleet.note(id, Sign::Alive, Instant::now());
+        assert!(fleet.snapshot()[0].usable);
     }
 
     #[test]
