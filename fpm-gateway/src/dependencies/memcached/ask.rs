@@ -71,7 +71,9 @@ impl Asker {
         if kept.is_none() {
             self.reach().await?;
         }
-        let (url, timeout) = (format!("memcache://{}", self.endpoint), self.timeout);
+        // The crate's pool tries for so long to replace a connection that broke: its error is to come before our patience
+        // ends, since it says more than silence.
+        let (url, timeout) = (format!("memcache://{}", self.endpoint), self.timeout / 2);
         Ok(tokio::task::spawn_blocking(move || {
             let client = match kept {
                 Some(client) => client,
