@@ -77,6 +77,16 @@ pub struct Permit {
     settling: bool,
 }
 
+/// A replica that is out of use for a while, since its requests fail.
+#[derive(Debug)]
+pub struct Ejection {
+    admission: Arc<Admission>,
+    replica: ReplicaId,
+    pub endpoint: Arc<Endpoint>,
+    /// For how long at least.
+    pub pause: Duration,
+}
+
 /// Why a request is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -401,19 +411,31 @@ impl Permit {
         &self.endpoint
     }
 
-    /// Its request has failed as only a gateway sees it; what ends the ejection that may follow.
-    pub fn failed(&self) -> Option<impl Future<Output = ()> + use<>> {
-        let (admission, replica) = (Arc::clone(&self.admission), self.replica);
-        let pause = self.admission.change(|fleet| fleet.failed(replica))?;
-        Some(async move {
-            tokio::time::sleep(pause).await;
-            admission.change(|fleet| fleet.readmit(replica));
-        })
+    /// Its request has failed as only a gateway sees it; the ejection that may follow.
+    pub fn failed(&self) -> Option<Ejection> {
+        let pause = self.admission.change(|fleet| fleet.failed(self.replica))?;
+        let (admission, endpoint) = (Arc::clone(&self.admission), Arc::clone(&self.endpoint));
+        Some(Ejection { admission, replica: self.replica, endpoint, pause })
     }
 
     /// Notes what was seen of the replica.
     pub fn note(&self, sign: Sign) {
         self.admission.note(self.replica, sign);
+    }
+}
+
+impl Ejection {
+    /// `None` when the replica is gone.
+    pub fn standing(&self) -> Option<crate::backend::Standing> {
+        self.admission.standing(self.replica)
+    }
+
+    pub fn note(&self, sign: Sign) {
+        self.admission.note(self.replica, sign);
+    }
+
+    pub fn end(self) {
+        self.admission.change(|fleet| fleet.readmit(self.replica));
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
 use super::{Heard, Worker};
+use crate::health;
 use crate::metrics::Route;
 use crate::server::Gateway;
 
@@ -54,8 +55,9 @@ impl Lease {
 
     /// The replica has failed the request.
     pub fn failed(mut self) {
-        if let Some(readmission) = self.worker.take().and_then(|worker| worker.failed()) {
-            self.gateway.shutdown.spawn_until_drain(readmission);
+        if let Some(ejection) = self.worker.take().and_then(|worker| worker.failed()) {
+            let probe = self.gateway.config.probe.clone();
+            self.gateway.shutdown.spawn_until_drain(health::readmit(ejection, probe));
         }
     }
 

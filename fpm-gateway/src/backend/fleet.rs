@@ -68,6 +68,7 @@ pub struct Watched {
 pub struct Standing {
     pub closed: bool,
     pub busy: u32,
+    pub workers: u32,
     pub last_alive: Option<Instant>,
 }
 
@@ -286,7 +287,12 @@ impl Fleet {
     pub fn standing(&self, id: ReplicaId) -> Option<Standing> {
         let replica = self.replicas.iter().find(|replica| replica.id == id)?;
         let closed = replica.breaker.is_closed();
-        Some(Standing { closed, busy: replica.busy, last_alive: replica.last_alive })
+        Some(Standing {
+            closed,
+            busy: replica.busy,
+            workers: replica.workers,
+            last_alive: replica.last_alive,
+        })
     }
 
     pub fn snapshot(&self) -> Vec<Snapshot> {

@@ -9,7 +9,7 @@ use common::net::{Endpoint, Stream};
 use tokio::time::Instant;
 
 use super::{Accounting, Heard, Sign};
-use crate::admission::Permit;
+use crate::admission::{Ejection, Permit};
 
 /// A connection and the permit that counts it. One request, then it is closed: on a connection that is
 /// used again, a request would wait behind what the script before does after `fastcgi_finish_request()`.
@@ -98,8 +98,8 @@ impl Worker {
         self.permit.accounting() == Accounting::Exact
     }
 
-    /// The request has failed; what ends the ejection of the replica that may follow.
-    pub(super) fn failed(&self) -> Option<impl Future<Output = ()> + use<>> {
+    /// The request has failed; the ejection of the replica that may follow.
+    pub(super) fn failed(&self) -> Option<Ejection> {
         self.permit.failed()
     }
 

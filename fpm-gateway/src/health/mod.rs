@@ -13,7 +13,7 @@ use std::time::Duration;
 use common::net::Endpoint;
 use tokio::time::Instant;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Ejection};
 use crate::backend::{ReplicaId, Sign, Watched};
 use crate::config::Probe;
 
@@ -57,6 +57,24 @@ pub async fn watch(admission: Arc<Admission>, replica: Watched, probe: Probe) {
             }
         }
     }
+}
+
+/// Ends an ejection: not before its time, and not before a worker answers. Otherwise a replica that stands still would get
+/// a request for each of its workers every time.
+pub async fn readmit(ejection: Ejection, probe: Probe) {
+    tokio::time::sleep(ejection.pause).await;
+    while let Some(standing) = ejection.standing() {
+        // One that is full of our requests cannot answer, and gets no further one either.
+        if standing.busy >= standing.workers {
+            break;
+        }
+        match judge(&ask(&ejection.endpoint, &probe).await, 0) {
+            Sign::Alive => break,
+            sign => ejection.note(sign),
+        }
+        tokio::time::sleep(jittered(probe.interval)).await;
+    }
+    ejection.end();
 }
 
 /// Asks for the size of the replica's pool, where that is wanted.

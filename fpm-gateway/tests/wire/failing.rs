@@ -1,7 +1,7 @@
 //! What a broken replica costs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -374,4 +374,48 @@ async fn a_replica_that_fails_everything_is_ejected_and_what_php_says_is_no_fail
     let ejected = serde_json::from_str::<serde_json::Value>(&gateway.status().await).unwrap();
     let ejected = ejected["replicas"].as_array().unwrap();
     assert_eq!(ejected.iter().filter(|replica| replica["ejected"] == true).count(), 1);
+}
+
+#[tokio::test]
+async fn an_ejected_replica_comes_back_when_it_answers() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let broken = Arc::new(AtomicBool::new(true));
+    let breaks = Arc::clone(&broken);
+    // It accepts and cuts off; then it stands still; then it is well.
+    let app = FakeFastCgiApp::tcp(move |mut exchange| {
+        let (gate, breaks) = (held.clone(), breaks.load(Ordering::Relaxed));
+        async move {
+            if breaks {
+                exchange.stdout("Status: 200\r\n\r\nhal").await?;
+                exchange.hang_up();
+                return Ok(());
+            }
+            gate.pass().await;
+            exchange.body().await?;
+            exchange.respond(page("well")).await
+        }
+    })
+    .await
+    .unwrap();
+    let other = well().await;
+    let flags = ["--probe-interval=200ms", "--probe-timeout=300ms"];
+    let gateway = Gateway::start(&[&app.address(), &other.address()], &flags).await;
+    let is = async |key: &str, value: bool| {
+        let status: serde_json::Value = serde_json::from_str(&gateway.status().await).unwrap();
+        status["replicas"].as_array().unwrap().iter().any(|replica| replica[key] == value)
+    };
+    wait_until("an ejection", DEADLINE, async || {
+        let _ = gateway.connect().await.ask(&params("/"), b"").await;
+        is("ejected", true).await || is("usable", false).await
+    })
+    .await;
+    broken.store(false, Ordering::Relaxed);
+    // Its time passes, and nobody answers: requests go to the other all the while.
+    gate.arrived(2).await;
+    for _ in 0..5 {
+        assert_eq!(gateway.get("/").await.body(), b"well");
+    }
+    gate.open();
+    wait_until("both to be in use", DEADLINE, async || !is("usable", false).await).await;
 }
