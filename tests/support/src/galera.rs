@@ -32,7 +32,17 @@ pub struct Galera {
     nodes: Vec<Node>,
     /// `gcomm://` and the group addresses of all nodes.
     members: String,
+    timing: Timing,
     folder: TempDir,
+}
+
+/// How soon a member that is silent is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timing {
+    /// A second, where a test waits for that.
+    Quick,
+    /// As Galera has it: five. Where nobody dies, a machine that is busy with a state transfer must not look like it.
+    Usual,
 }
 
 #[derive(Debug)]
@@ -54,7 +64,7 @@ impl Galera {
     }
 
     /// Starts so many nodes, with these databases.
-    pub async fn start(count: usize, databases: &[&str]) -> anyhow::Result<Self> {
+    pub async fn start(count: usize, databases: &[&str], timing: Timing) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("test-galera-").tempdir()?;
         // Whoever the nodes run as gets through.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
@@ -65,7 +75,7 @@ impl Galera {
             nodes.push(Node { group: None, folder: folder.path().join(format!("node{number}")), sql, ports });
         }
         let members: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.ports[0])).collect();
-        let mut cluster = Self { nodes, members: format!("gcomm://{}", members.join(",")), folder };
+        let mut cluster = Self { nodes, members: format!("gcomm://{}", members.join(",")), timing, folder };
         let template = cluster.install(databases)?;
         for number in 0..count {
             cluster.prepare(number, &template)?;
@@ -278,12 +288,15 @@ impl Galera {
             provider = Self::provider()?.display(),
             cluster = self.nodes[0].ports[0],
             members = self.members,
-            timing = TIMING,
+            timing = match self.timing {
+                Timing::Quick => QUICK,
+                Timing::Usual => "",
+            },
         ))
     }
 }
 
 /// Galera gives a member that is silent 5 s by default. Until it is given up nobody can commit, whatever a gateway
 /// does: a second is more than loopback needs.
-const TIMING: &str = "evs.keepalive_period=PT0.3S;evs.inactive_check_period=PT0.2S;evs.suspect_timeout=PT1S;\
+const QUICK: &str = "evs.keepalive_period=PT0.3S;evs.inactive_check_period=PT0.2S;evs.suspect_timeout=PT1S;\
                       evs.inactive_timeout=PT3S;evs.install_timeout=PT3S";

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use test_support::client;
-use test_support::galera::Galera;
+use test_support::galera::{Galera, Timing};
 use test_support::wait::{DEADLINE, wait_for, wait_until};
 use tokio::time::Instant;
 
@@ -18,8 +18,8 @@ const LOST: [&str; 3] = ["Connection refused", "gone away", "Lost connection"];
 /// For what Galera does, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-async fn cluster(flags: &[&str]) -> (Galera, Stand) {
-    let cluster = Galera::start(3, &["site"]).await.unwrap();
+async fn cluster(flags: &[&str], timing: Timing) -> (Galera, Stand) {
+    let cluster = Galera::start(3, &["site"], timing).await.unwrap();
     let password = WATCHER_PASSWORD.replace('\'', "''");
     for host in ["localhost", "127.0.0.1"] {
         // No privilege but to log in.
@@ -53,7 +53,7 @@ fn list(nodes: impl IntoIterator<Item = SocketAddr>) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_writer_is_replaced_and_not_at_once_put_back() {
-    let (mut cluster, stand) = cluster(&[]).await;
+    let (mut cluster, stand) = cluster(&[], Timing::Quick).await;
     let first = writer(&cluster, &stand).await;
     assert_eq!(cluster.status(first, "wsrep_local_index"), "0", "the lowest index");
     assert_eq!(stand.told("GALERA_READERS").await.unwrap(), list((0..3).map(|node| cluster.address(node))));
@@ -131,7 +131,7 @@ async fn a_killed_writer_is_replaced_and_not_at_once_put_back() {
 /// It holds its connections and says nothing: only time tells.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_writer_is_replaced() {
-    let (cluster, stand) = cluster(&["--galera-timeout=500ms"]).await;
+    let (cluster, stand) = cluster(&["--galera-timeout=500ms"], Timing::Quick).await;
     let first = writer(&cluster, &stand).await;
     let writers = Writers::start(2, stand.address(), 200_000);
     wait_until("the first rows", DEADLINE, async || writers.written() > 20).await;
@@ -167,7 +167,7 @@ async fn a_frozen_writer_is_replaced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_joins_is_used_when_it_is_synced() {
-    let (mut cluster, stand) = cluster(&[]).await;
+    let (mut cluster, stand) = cluster(&[], Timing::Usual).await;
     let (address, current) = (cluster.address(2).to_string(), writer(&cluster, &stand).await);
     assert_ne!(current, 2);
     cluster.stop(2).await.unwrap();
@@ -217,7 +217,7 @@ async fn a_node_that_joins_is_used_when_it_is_synced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_majority_requests_are_refused_at_once() {
-    let (mut cluster, stand) = cluster(&[]).await;
+    let (mut cluster, stand) = cluster(&[], Timing::Quick).await;
     cluster.kill9(1);
     cluster.kill9(2);
     wait_until("the cluster to be lost", PATIENCE, async || stand.status().await["shedding"] == "no_primary")
