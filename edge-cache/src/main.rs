@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use common::admin::healthcheck;
 use common::config::{Loaded, Verb};
 use common::limits::raise_open_files;
+use common::rules::written;
 use common::shutdown::{Drained, Shutdown};
 use common::telemetry;
+use edge_cache::Config;
 use edge_cache::config::load;
 use edge_cache::reload::{Known, Reading, Reload};
-use edge_cache::{Config, rules};
 
 fn main() -> ExitCode {
     let loaded = match load(std::env::args_os()) {
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Verb::Check => {
-            print!("{rendered}{}", file.as_ref().map(rules::written).unwrap_or_default());
+            print!("{rendered}{}", file.as_ref().map(|file| written(file, "rule")).unwrap_or_default());
             return ExitCode::SUCCESS;
         }
         Verb::Healthcheck => block_on(async { Ok(healthcheck(&config.admin).await?) }),

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use common::admin::healthcheck;
 use common::config::{Loaded, Verb};
 use common::limits::raise_open_files;
+use common::rules::written;
 use common::shutdown::{Drained, Shutdown};
 use common::telemetry;
 use fpm_gateway::Config;
 use fpm_gateway::config::load;
-use fpm_gateway::lanes::{self, RULE};
+use fpm_gateway::lanes::RULE;
 
 fn main() -> ExitCode {
     let Loaded { options, rendered, file, .. } = match load(std::env::args_os()) {
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Verb::Check => {
-            print!("{rendered}{}", file.as_ref().map(|file| lanes::written(file, RULE)).unwrap_or_default());
+            print!("{rendered}{}", file.as_ref().map(|file| written(file, RULE)).unwrap_or_default());
             return ExitCode::SUCCESS;
         }
         Verb::Healthcheck => block_on(async { Ok(healthcheck(&config.admin).await?) }),

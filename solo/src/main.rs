@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use common::admin::healthcheck;
 use common::config::{self, ConfigError, Loaded, Verb};
 use common::limits::raise_open_files;
+use common::rules::written;
 use common::shutdown::{Drained, Shutdown};
 use common::telemetry;
 use edge_cache::reload::{Known, Reading, Reload};
-use edge_cache::rules;
 use solo::banner::Banner;
 use solo::config::{GATEWAY_RULE, WEB_RULE, edge};
 use solo::options::Options;
@@ -38,10 +38,7 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error, 2),
     };
     if verb == Verb::Check {
-        let written = |file| {
-            let web = web_proxy::rules::written(file, WEB_RULE);
-            [rules::written(file), web, fpm_gateway::lanes::written(file, GATEWAY_RULE)].concat()
-        };
+        let written = |file| ["rule", WEB_RULE, GATEWAY_RULE].map(|key| written(file, key)).concat();
         print!("{rendered}{}", file.as_ref().map(written).unwrap_or_default());
         return ExitCode::SUCCESS;
     }

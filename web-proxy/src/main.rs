@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use common::admin::healthcheck;
 use common::config::{Loaded, Verb};
 use common::limits::raise_open_files;
+use common::rules::written;
 use common::shutdown::{Drained, Shutdown};
 use common::telemetry;
 use web_proxy::config::{RULE, load};
-use web_proxy::{Config, htaccess, rules};
+use web_proxy::{Config, htaccess};
 
 fn main() -> ExitCode {
     let Loaded { options, rendered, file, .. } = match load(std::env::args_os()) {
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Verb::Check => {
-            print!("{rendered}{}", file.as_ref().map(|file| rules::written(file, RULE)).unwrap_or_default());
+            print!("{rendered}{}", file.as_ref().map(|file| written(file, RULE)).unwrap_or_default());
             return ExitCode::SUCCESS;
         }
         Verb::Healthcheck => block_on(async { Ok(healthcheck(&config.admin).await?) }),

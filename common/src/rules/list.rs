@@ -6,6 +6,7 @@
 //! 4. What is not `enabled` goes.
 
 use super::{RuleError, Source, Table};
+use crate::config::ConfigFile;
 
 /// The rules in force, in their order.
 #[derive(Debug)]
@@ -37,6 +38,13 @@ enum Place {
 
 /// Long enough to say what a rule is for, short enough for a header field.
 const MAX_NAME: usize = 64;
+
+/// The rules of a file, under `key`, as they are written there.
+pub fn written(file: &ConfigFile, key: &str) -> String {
+    let rules = file.source().each(key, |table| Ok(format!("\n[[{key}]]\n{}", table.render())));
+    // What cannot be read was an error before.
+    rules.unwrap_or_default().concat()
+}
 
 /// Reads the tables `[[key]]` of `preset` and of `file`, each by `read`, which gets the rule's name and gives `None`
 /// for a rule that would do nothing; `actions` is what a rule could do, for the error then.

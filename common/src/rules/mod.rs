@@ -18,7 +18,7 @@ mod text;
 pub mod values;
 mod when;
 
-pub use list::{List, merge};
+pub use list::{List, merge, written};
 pub use pattern::{Pattern, PatternError};
 pub use reader::{Field, RuleError, Source, Table};
 pub use subject::{Subject, cookies, decoded_path, parameters};

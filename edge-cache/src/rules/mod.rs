@@ -17,7 +17,6 @@ pub mod response;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use common::config::ConfigFile;
 use common::discovery::Target;
 use common::rules::{RuleError, Source, Subject, Template, When, decoded_path};
 use http::{StatusCode, Uri, request};
@@ -146,13 +145,6 @@ impl Rules {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.list.iter().map(|rule| &*rule.name)
     }
-}
-
-/// The rules of a file as they are written there.
-pub fn written(file: &ConfigFile) -> String {
-    let rules = file.source().each("rule", |table| Ok(format!("\n[[rule]]\n{}", table.render())));
-    // What cannot be read was an error before.
-    rules.unwrap_or_default().concat()
 }
 
 #[cfg(test)]

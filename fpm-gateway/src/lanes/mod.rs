@@ -8,7 +8,6 @@
 
 mod subject;
 
-use common::config::ConfigFile;
 use common::fastcgi::Params;
 use common::rules::{Field, RuleError, Source, Table, When};
 
@@ -123,13 +122,6 @@ impl Lanes {
     pub fn render(&self) -> &str {
         &self.text
     }
-}
-
-/// The rules of a file, under `key`, as they are written there.
-pub fn written(file: &ConfigFile, key: &str) -> String {
-    let rules = file.source().each(key, |table| Ok(format!("\n[[{key}]]\n{}", table.render())));
-    // What cannot be read was an error before.
-    rules.unwrap_or_default().concat()
 }
 
 /// `None` for a rule that would do nothing.

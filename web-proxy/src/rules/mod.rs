@@ -12,7 +12,6 @@ mod read;
 
 use std::time::Duration;
 
-use common::config::ConfigFile;
 use common::rules::{RuleError, Source, Subject, Template, Text, When};
 use http::{HeaderValue, StatusCode};
 
@@ -109,13 +108,6 @@ impl Rules {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.list.iter().map(|rule| &*rule.name)
     }
-}
-
-/// The rules of a file, under `key`, as they are written there.
-pub fn written(file: &ConfigFile, key: &str) -> String {
-    let rules = file.source().each(key, |table| Ok(format!("\n[[{key}]]\n{}", table.render())));
-    // What cannot be read was an error before.
-    rules.unwrap_or_default().concat()
 }
 
 impl Rule {
