@@ -1,13 +1,12 @@
 //! The life of one request.
 //!
-//! 1. [`request`]: parameters that may not come from outside go.
-//! 2. [`dependencies`](crate::dependencies): without a database it is refused at once; when it has a worker it
-//!    is told where database and cache are.
-//! 3. [`admission`](crate::admission): a worker is waited for, in the order of arrival within its
+//! 1. [`dependencies`](crate::dependencies): without a database it is refused at once.
+//! 2. [`admission`](crate::admission): a worker is waited for, in the order of arrival within its
 //!    [lane](crate::lanes), and not for ever.
-//! 4. [`balance`](crate::balance): it is one of the replica with the least outstanding requests.
-//! 5. [`backend`]: a connection of its own. One that cannot be made costs nothing but time: nothing was
+//! 3. [`balance`](crate::balance): it is one of the replica with the least outstanding requests.
+//! 4. [`backend`]: a connection of its own. One that cannot be made costs nothing but time: nothing was
 //!    sent, so the request goes back to its place in the queue, whatever its method.
+//! 5. [`request`]: parameters that may not come from outside go, and those that say where database and cache are come.
 //! 6. [`relay`]: request and response stream through, at the pace of the slower side.
 //! 7. The worker is given back when it is free ([`Lease`]): after what it does behind its response, and also when the
 //!    web server has gone and this future with it.
@@ -33,7 +32,6 @@ const BEFORE_AGAIN: Duration = Duration::from_millis(50);
 
 pub async fn handle(gateway: Arc<Gateway>, mut inbound: Inbound) -> Ended {
     let measured = gateway.metrics.request();
-    request::strip_reserved(&mut inbound.params);
     let began = Instant::now();
     let mut times = Times::default();
     let served = serve(&gateway, &mut inbound, &mut times).await;
@@ -80,6 +78,7 @@ async fn serve(
         times.waited = Some(waited);
         let Some(worker) = lease.worker() else { return Err(Refusal::Unavailable.into()) };
         times.replica = Some(worker.endpoint().clone());
+        // Also what the attempt before has set.
         request::strip_reserved(&mut inbound.params);
         gateway.dependencies.steer(&mut inbound.params);
         let asked = Instant::now();

@@ -274,16 +274,22 @@ impl Admission {
     }
 
     fn release(self: &Arc<Self>, replica: ReplicaId, route: Option<Route>, settling: bool) {
-        if let Some(route) = route {
-            self.lock().leave(route);
-        }
-        self.change(|fleet| fleet.give_back(replica, settling));
+        self.alter(|state| {
+            if let Some(route) = route {
+                state.leave(route);
+            }
+            state.fleet.give_back(replica, settling);
+        });
     }
 
     /// Changes the fleet; then workers that are free now go to those who wait.
     fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut Fleet) -> T) -> T {
+        self.alter(|state| change(&mut state.fleet))
+    }
+
+    fn alter<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
-        let result = change(&mut state.fleet);
+        let result = change(&mut state);
         let usable = state.fleet.is_usable();
         self.outage.send_if_modified(|outage| match (usable, &outage) {
             (true, Some(_)) => outage.take().is_some(),
