@@ -8,7 +8,8 @@ use RuntimeException;
 
 /**
  * Where MariaDB is: DATABASE_URL is `mysql://user:password@host:port/name` (or `?socket=/path`). GALERA_WRITER,
- * the `host:port` of the node that takes writes now, replaces the host, since the gateway knows better.
+ * the `host:port` of the node that takes writes now, replaces the host, since the gateway knows better. Without a URL
+ * DB_NAME, DB_USER and the secret DB_PASSWORD say the rest.
  */
 final class DatabaseAddress
 {
@@ -29,16 +30,18 @@ final class DatabaseAddress
         if ($url === null && $writer === null) {
             return null;
         }
-        $parts = self::parse($url ?? 'mysql://enjambre:enjambre@127.0.0.1/enjambre');
+        $parts = self::parse($url ?? 'mysql://127.0.0.1/');
         $writerParts = $writer === null ? [] : self::parse(str_contains($writer, '://') ? $writer : "mysql://$writer");
         parse_str($parts['query'] ?? '', $query);
         return new self(
             host: $writerParts['host'] ?? $parts['host'] ?? '127.0.0.1',
             port: (int) ($writerParts['port'] ?? ($writerParts === [] ? $parts['port'] ?? 3306 : 3306)),
             socket: $writerParts === [] && is_string($query['socket'] ?? null) ? $query['socket'] : null,
-            user: rawurldecode($parts['user'] ?? 'enjambre'),
-            password: rawurldecode($parts['pass'] ?? ''),
-            name: rawurldecode(ltrim($parts['path'] ?? '', '/')) ?: 'enjambre',
+            user: isset($parts['user']) ? rawurldecode($parts['user']) : Environment::get('DB_USER') ?? 'enjambre',
+            password: isset($parts['pass'])
+                ? rawurldecode($parts['pass'])
+                : ($url !== null ? '' : Environment::secret('DB_PASSWORD') ?? 'enjambre'),
+            name: rawurldecode(ltrim($parts['path'] ?? '', '/')) ?: Environment::get('DB_NAME') ?? 'enjambre',
         );
     }
 

@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace Enjambre\Site;
 
 /**
- * Where sessions and rendered fragments live: values that may be lost.
+ * Where sessions live.
  */
 interface KeyValue
 {

@@ -24,10 +24,15 @@ final class Site
         return $this->database ??= Database::open($this->docroot);
     }
 
-    /** memcached when MEMCACHED_SERVERS is given, otherwise a table of the database. */
+    /** A table of the database, with memcached in front when MEMCACHED_SERVERS is given. */
     public function cache(): KeyValue
     {
-        return $this->cache ??= MemcachedStore::fromEnvironment() ?? new TableStore($this->database());
+        if ($this->cache === null) {
+            $memcached = MemcachedStore::fromEnvironment();
+            $table = new TableStore($this->database());
+            $this->cache = $memcached === null ? $table : new LayeredStore($memcached, $table);
+        }
+        return $this->cache;
     }
 
     public function session(): Session

@@ -9,9 +9,15 @@
     <dt>Name</dt><dd id="name"><?= $e($received['name']) ?></dd>
     <dt>Size</dt><dd><span id="size"><?= $e($received['size']) ?></span> bytes</dd>
     <dt>SHA-256</dt><dd id="sha256"><?= $e($received['sha256']) ?></dd>
+<?php if ($received['kept'] !== null): ?>
+    <dt>Kept as</dt><dd><a id="kept" href="<?= $e($received['kept']) ?>"><?= $e($received['kept']) ?></a></dd>
+<?php endif ?>
   </dl>
 <?php endif ?>
   <form class="form" method="post" action="/upload" enctype="multipart/form-data">
+<?php if ($token !== null): ?>
+    <input type="hidden" name="token" value="<?= $e($token) ?>">
+<?php endif ?>
     <label for="file">File</label>
     <input id="file" name="file" type="file" required>
     <button class="button">Send</button>

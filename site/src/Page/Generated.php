@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace Enjambre\Site\Page;
 
 use Enjambre\Site\Picture;
+use Enjambre\Site\PublicFiles;
 use Enjambre\Site\Request;
 use Enjambre\Site\Response;
 use Enjambre\Site\Site;
@@ -37,26 +38,11 @@ final class Generated
 
     private function answer(string $path, string $type, string $content): Response
     {
-        $kept = $this->keep($this->site->docroot . $path, $content);
+        $kept = (new PublicFiles($this->site->docroot))->keep($path, $content);
         return (new Response(200, $content))
             ->with('Content-Type', $type)
             ->with('X-Generated', $kept ? 'stored' : 'transient')
             ->immutable()
             ->validatedBy($content, time());
-    }
-
-    /** Through a rename: nobody can meet half a file. */
-    private function keep(string $file, string $content): bool
-    {
-        $folder = dirname($file);
-        if (!is_dir($folder) && !@mkdir($folder, 0755, true) && !is_dir($folder)) {
-            return false;
-        }
-        $temporary = "$folder/." . bin2hex(random_bytes(6));
-        if (@file_put_contents($temporary, $content) !== strlen($content) || !@rename($temporary, $file)) {
-            @unlink($temporary);
-            return false;
-        }
-        return true;
     }
 }
