@@ -7,9 +7,9 @@ namespace Enjambre\Site;
 use RuntimeException;
 
 /**
- * Where MariaDB is: DATABASE_URL is `mysql://user:password@host:port/name` (or `?socket=/path`). GALERA_WRITER,
- * the `host:port` of the node that takes writes now, replaces the host, since the gateway knows better. Without a URL
- * DB_NAME, DB_USER and the secret DB_PASSWORD say the rest.
+ * Where MariaDB is: DATABASE_URL is `mysql://user:password@host:port/name` (or `?socket=/path`), or DB_NAME, DB_USER,
+ * DB_PASSWORD and DB_NODES say it, as compose/settings.enjambre.php has it. GALERA_WRITER, the `host:port` of the node
+ * that takes writes now, replaces the host, since the gateway knows better.
  */
 final class DatabaseAddress
 {
@@ -27,21 +27,19 @@ final class DatabaseAddress
     {
         $url = Environment::get('DATABASE_URL');
         $writer = Environment::get('GALERA_WRITER');
-        if ($url === null && $writer === null) {
+        if ($url === null && $writer === null && Environment::get('DB_NAME') === null) {
             return null;
         }
-        $parts = self::parse($url ?? 'mysql://127.0.0.1/');
+        $parts = $url === null ? self::variables() : self::parse($url);
         $writerParts = $writer === null ? [] : self::parse(str_contains($writer, '://') ? $writer : "mysql://$writer");
         parse_str($parts['query'] ?? '', $query);
         return new self(
             host: $writerParts['host'] ?? $parts['host'] ?? '127.0.0.1',
             port: (int) ($writerParts['port'] ?? ($writerParts === [] ? $parts['port'] ?? 3306 : 3306)),
             socket: $writerParts === [] && is_string($query['socket'] ?? null) ? $query['socket'] : null,
-            user: isset($parts['user']) ? rawurldecode($parts['user']) : Environment::get('DB_USER') ?? 'enjambre',
-            password: isset($parts['pass'])
-                ? rawurldecode($parts['pass'])
-                : ($url !== null ? '' : Environment::secret('DB_PASSWORD') ?? 'enjambre'),
-            name: rawurldecode(ltrim($parts['path'] ?? '', '/')) ?: Environment::get('DB_NAME') ?? 'enjambre',
+            user: rawurldecode($parts['user'] ?? 'enjambre'),
+            password: rawurldecode($parts['pass'] ?? ''),
+            name: rawurldecode(ltrim($parts['path'] ?? '', '/')) ?: 'enjambre',
         );
     }
 
@@ -49,6 +47,17 @@ final class DatabaseAddress
     {
         $place = $this->socket !== null ? "unix_socket=$this->socket" : "host=$this->host;port=$this->port";
         return "mysql:$place;dbname=$this->name;charset=utf8mb4";
+    }
+
+    /** @return array<string, string|int> */
+    private static function variables(): array
+    {
+        [$node] = explode(',', Environment::get('DB_NODES') ?? '127.0.0.1:3306');
+        return [
+            'user' => rawurlencode(Environment::get('DB_USER') ?? 'enjambre'),
+            'pass' => rawurlencode(Environment::secret('DB_PASSWORD') ?? 'enjambre'),
+            'path' => rawurlencode(Environment::get('DB_NAME') ?? 'enjambre'),
+        ] + self::parse("mysql://$node");
     }
 
     /** @return array<string, string|int> */

@@ -16,14 +16,11 @@ final class Environment
         return is_string($value) && $value !== '' ? $value : null;
     }
 
-    /** NAME, or what is in the file that NAME_FILE names, or in /run/secrets/name in lower case. */
+    /** What is not to stand in the environment: NAME, the file that NAME_FILE names, or /run/secrets/name. */
     public static function secret(string $name): ?string
     {
-        $value = self::get($name);
         $file = self::get($name . '_FILE') ?? '/run/secrets/' . strtolower($name);
-        if ($value === null && is_readable($file)) {
-            $value = rtrim((string) file_get_contents($file), "\r\n");
-        }
-        return $value === '' ? null : $value;
+        $given = self::get($name);
+        return $given ?? (is_readable($file) ? rtrim((string) file_get_contents($file), "\r\n") : null);
     }
 }
