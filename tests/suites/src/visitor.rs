@@ -89,7 +89,7 @@ impl Visitor {
 }
 
 /// `application/x-www-form-urlencoded`
-fn encode(fields: &[(&str, &str)]) -> String {
+pub fn encode(fields: &[(&str, &str)]) -> String {
     let mut text = String::new();
     for (name, value) in fields {
         if !text.is_empty() {

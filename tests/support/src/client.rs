@@ -60,9 +60,14 @@ pub async fn request(
 
 impl Client {
     pub async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+        Self::on(TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?)
+    }
+
+    /// On a connection that was made elsewhere.
+    pub fn on(stream: TcpStream) -> anyhow::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { reader: Reader::new(stream), peer: address })
+        let peer = stream.peer_addr()?;
+        Ok(Self { reader: Reader::new(stream), peer })
     }
 
     /// From another address of this machine: all of 127.0.0.0/8 is.
