@@ -8,6 +8,8 @@ pub mod chain;
 
 pub mod visitor;
 
+pub mod docker;
+
 pub mod drupal;
 pub mod site;
 pub mod wordpress;
