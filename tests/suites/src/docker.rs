@@ -69,7 +69,21 @@ impl Daemon {
             daemon.plug_in(here).await?;
         }
         daemon.wait().await?;
+        daemon.tidy()?;
         Ok(daemon)
+    }
+
+    /// Takes away what a run that was killed has left in the kept folder.
+    fn tidy(&self) -> anyhow::Result<()> {
+        let left = self.docker(&["ps", "--all", "--quiet"])?;
+        for container in left.lines() {
+            self.docker(&["rm", "--force", "--volumes", container])?;
+        }
+        for volume in self.docker(&["volume", "ls", "--quiet"])?.lines() {
+            self.docker(&["volume", "rm", volume])?;
+        }
+        self.docker(&["network", "prune", "--force"])?;
+        Ok(())
     }
 
     /// For `DOCKER_HOST`.
