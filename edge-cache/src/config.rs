@@ -22,6 +22,7 @@ use crate::http_options::HttpOptions;
 use crate::policy::reuse::StaleLimits;
 use crate::request::target::{ParamName, QueryForm, QueryOrder};
 use crate::rules::{Preset, Rules};
+use crate::tls::{Tls, TlsOptions};
 
 /// A shared HTTP cache for PHP sites.
 #[derive(Debug, Parser)]
@@ -63,6 +64,8 @@ pub struct Options {
     pub cache: CacheOptions,
     #[command(flatten)]
     pub http: HttpOptions,
+    #[command(flatten)]
+    pub tls: TlsOptions,
     #[command(flatten)]
     pub listening: ListenOptions,
     #[command(flatten)]
@@ -125,6 +128,8 @@ pub struct CacheOptions {
 pub struct Config {
     pub listen: Vec<Address>,
     pub listening: ListenOptions,
+    /// Where HTTPS is served too.
+    pub tls: Option<Tls>,
     pub origin: Vec<Target>,
     pub discovery: DiscoveryOptions,
     pub admin: Address,
@@ -176,6 +181,7 @@ impl Config {
             strip_params,
             cache,
             http,
+            tls,
             listening,
             discovery,
             shutdown,
@@ -200,6 +206,7 @@ impl Config {
         Ok(Self {
             listen,
             listening,
+            tls: Tls::resolve(tls)?,
             origin,
             discovery,
             admin,
@@ -261,6 +268,7 @@ impl Config {
             http: new.http,
             limits: new.limits,
             client_timeout: new.client_timeout,
+            tls: self.tls.as_ref().map(|tls| new.tls.map_or_else(|| tls.clone(), |new| tls.reloaded(new))),
             ..self.clone()
         }
     }

@@ -21,6 +21,8 @@ pub enum Error {
     Listen(#[from] common::listener::ListenError),
     #[error(transparent)]
     Dns(#[from] common::discovery::DnsError),
+    #[error(transparent)]
+    Tls(#[from] crate::tls::TlsError),
     #[error("cannot open the access log {destination}: {cause}")]
     AccessLog { destination: String, cause: std::io::Error },
     #[error("cannot wait for signals: {0}")]

@@ -33,12 +33,12 @@ use crate::respond::{Answer, Body, CacheStatus, Forward, Record, Verdict, from_s
 /// How often a request joins a fetch that comes to nothing before it fetches for itself.
 const MAX_FOLLOWED: usize = 3;
 
-/// `violation`: the request stands in for one that was not in order.
+/// `interim`: where interim responses can be written. `violation`: the request stands in for one that was not in order.
 pub async fn handle(
     cache: Arc<Cache>,
     peer: Peer,
     scheme: Scheme,
-    interim: Arc<Channel>,
+    interim: Option<Arc<Channel>>,
     violation: Option<Violation>,
     request: Request<Incoming>,
 ) -> Response<Body> {
@@ -46,7 +46,7 @@ pub async fn handle(
     let unanswered = cache.metrics.unanswered();
     let (head, body) = request.into_parts();
     // A client of HTTP/1.0 takes an interim response for the answer (RFC 9110, section 15.2).
-    let hints = (head.version >= Version::HTTP_11).then_some(&interim);
+    let hints = interim.as_ref().filter(|_| head.version == Version::HTTP_11);
     let mut record = Record::begin(&cache.access_log, &peer, scheme, &head);
     let mut origin_time = OriginTime::default();
     let live = cache.live.load_full();
@@ -63,7 +63,7 @@ pub async fn handle(
                 request.origin_time = origin_time.clone();
             }
             key = live.config.http.cache_status_key.then(|| request.key.clone());
-            interim.attended(answer(&cache, request, hints, body)).await
+            Channel::attended(interim.as_deref(), answer(&cache, request, hints, body)).await
         }
         Err(refusal) => {
             cache.metrics.refused(refusal.as_str());

@@ -24,6 +24,7 @@ pub mod respond;
 pub mod rules;
 pub mod server;
 pub mod store;
+pub mod tls;
 
 use common::admin::Admin;
 use common::shutdown::Shutdown;
@@ -41,7 +42,8 @@ pub async fn run(config: Config, reload: Option<Reload>, shutdown: Shutdown) -> 
     let admin = Admin::bind(&config.admin).await?;
     let service = bind(config, &mut registry, &shutdown).await?;
     let bound: Vec<String> = service.bound().iter().map(ToString::to_string).collect();
-    tracing::info!(listen = bound.join(" "), admin = %admin.local(), "edge-cache is serving");
+    let tls: Vec<String> = service.bound_tls().iter().map(ToString::to_string).collect();
+    tracing::info!(listen = bound.join(" "), tls = tls.join(" "), admin = %admin.local(), "edge-cache is serving");
     admin.serve(registry, vec![service.pages()], &shutdown);
     service.reloading(reload).run().await;
     Ok(())

@@ -36,6 +36,12 @@ impl Live {
         Ok(Self { config, origins })
     }
 
+    /// With another configuration that names the same origins.
+    #[must_use]
+    pub fn with(&self, config: Config) -> Self {
+        Self { config, origins: self.origins.clone() }
+    }
+
     /// The origin that a rule has chosen.
     pub fn origin(&self, chosen: Option<usize>) -> Option<&Arc<Origin>> {
         self.origins.get(chosen?)

@@ -19,6 +19,7 @@ use crate::invalidate::PurgeMetrics;
 use crate::policy::storable::NotStored;
 use crate::respond::Verdict;
 use crate::store::{Cause, Store};
+use crate::tls::TlsMetrics;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VerdictLabels {
@@ -77,6 +78,7 @@ pub struct Metrics {
     pub fills: Gauge<i64, AtomicI64>,
     pub tunnels: Gauge<i64, AtomicI64>,
     config_reloads: Family<Outcome, Counter>,
+    pub tls: TlsMetrics,
 }
 
 #[derive(Debug)]
@@ -226,6 +228,7 @@ impl Metrics {
             fills: Gauge::default(),
             tunnels: Gauge::default(),
             config_reloads,
+            tls: TlsMetrics::register(registry),
         }
     }
 

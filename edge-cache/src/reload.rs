@@ -5,6 +5,8 @@
 //! 2. What was read is laid over what is in force: [`LIVE`] keys and rules count from the next request on, and
 //!    those that belong to sockets and memory are named in a warning.
 //! 3. What cannot be used changes nothing: the log says what is wrong and where.
+//! 4. Certificates are looked at in the same way, and read anew by themselves: a configuration that cannot be used does
+//!    not keep a certificate from being renewed.
 //!
 //! Connections and the store are not touched.
 
@@ -22,6 +24,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::cache::Cache;
 use crate::config::{Config, Options};
 use crate::live::Live;
+use crate::tls::Tls;
+use crate::tls::files::{self, Fingerprint as CertificateFiles};
 
 /// A configuration with what it was made of.
 #[derive(Debug)]
@@ -49,7 +53,7 @@ pub struct Reload {
 type Read = Arc<dyn Fn() -> Result<Reading, ConfigError> + Send + Sync>;
 
 /// The options that can change while the service runs, besides the rules.
-pub const LIVE: [&str; 18] = [
+pub const LIVE: [&str; 21] = [
     "preset",
     "query",
     "strip-params",
@@ -68,6 +72,9 @@ pub const LIVE: [&str; 18] = [
     "between-bytes-timeout",
     "client-timeout",
     "max-head",
+    "tls-certificate",
+    "tls-key",
+    "tls-handshake-timeout",
 ];
 
 /// How often the file is looked at.
@@ -111,6 +118,8 @@ impl Reload {
         let mut ticks = interval_at(Instant::now() + self.interval, self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut seen = None;
+        // Nothing that came between the start and now is missed: the first look reads them again.
+        let mut certificates = None;
         loop {
             let hangup = async {
                 match &mut self.hangup {
@@ -123,11 +132,11 @@ impl Reload {
                 _ = ticks.tick() => false,
             };
             let now = self.fingerprint().await;
-            if !asked && (now.is_none() || now == seen) {
-                continue;
+            certificates = renew(&cache, certificates, asked).await;
+            if asked || now.is_some() && now != seen {
+                seen = now;
+                self.reload(&cache, asked).await;
             }
-            seen = now;
-            self.reload(&cache, asked).await;
         }
     }
 
@@ -161,7 +170,7 @@ impl Reload {
         let config = before.config.reloaded(config);
         let rules = config.rules.names().count();
         let live = Live::new(config, &cache.shutdown, Some(&before))?;
-        cache.live.store(Arc::new(live));
+        adopt(cache, live);
 
         let before = &self.known.values;
         let keys = known.values.iter().filter(|(key, value)| before.get(*key) != Some(value));
@@ -181,6 +190,45 @@ impl Reload {
         self.known.values.extend(fixed);
         Ok(())
     }
+}
+
+fn adopt(cache: &Cache, live: Live) {
+    if let Some(tls) = &live.config.tls {
+        cache.metrics.tls.certificates(Arc::clone(&tls.certificates));
+    }
+    cache.live.store(Arc::new(live));
+}
+
+/// Reads the certificates anew where their files are not as they were `seen`, or when that is asked for. Tells how
+/// they were seen now.
+async fn renew(cache: &Cache, seen: Option<CertificateFiles>, asked: bool) -> Option<CertificateFiles> {
+    let before = cache.live.load_full();
+    let tls = before.config.tls.as_ref()?;
+    let sources = tls.sources.clone();
+    let look = move || {
+        let now = files::fingerprint(&sources);
+        // Taken before they are read: what changes meanwhile is seen the next time.
+        let read = (asked || seen.as_ref() != Some(&now)).then(|| files::load(&sources));
+        (now, read)
+    };
+    let (now, read) = tokio::task::spawn_blocking(look).await.ok()?;
+    match read {
+        None => {}
+        Some(Ok(certificates)) if certificates.are_those_of(&tls.certificates) => {}
+        Some(Ok(certificates)) => {
+            certificates.warn(SystemTime::now());
+            let tls = Tls { certificates: Arc::new(certificates), ..tls.clone() };
+            let config = Config { tls: Some(tls), ..before.config.clone() };
+            adopt(cache, before.with(config));
+            cache.metrics.tls.reloaded("applied");
+            tracing::info!("the certificates were read anew");
+        }
+        Some(Err(error)) => {
+            cache.metrics.tls.reloaded("refused");
+            tracing::error!(%error, "the new certificates cannot be used; the old ones stay in force");
+        }
+    }
+    Some(now)
 }
 
 impl Known {

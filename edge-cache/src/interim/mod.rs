@@ -79,14 +79,16 @@ impl Channel {
     }
 
     /// Runs a request's handler in the connection's task, which is woken when there is something to write.
-    pub async fn attended<T>(&self, handler: impl Future<Output = T>) -> T {
+    pub async fn attended<T>(channel: Option<&Self>, handler: impl Future<Output = T>) -> T {
         let mut handler = std::pin::pin!(handler);
         std::future::poll_fn(|cx| {
             let polled = handler.as_mut().poll(cx);
             // hyper flushes after it has polled the handler: what came before this is seen then. An answer that is
             // ready at once pays nothing.
-            if polled.is_pending() {
-                self.waker.register(cx.waker());
+            if polled.is_pending()
+                && let Some(channel) = channel
+            {
+                channel.waker.register(cx.waker());
             }
             polled
         })

@@ -19,4 +19,5 @@ mod rules;
 mod semantics;
 mod staleness;
 mod support;
+mod tls;
 mod upgrading;

@@ -18,6 +18,8 @@ use test_support::wait::{DEADLINE, wait_until};
 pub(crate) struct Edge {
     pub(crate) address: SocketAddr,
     admin: SocketAddr,
+    /// Where HTTPS is served, with `--tls-listen`.
+    tls: Option<SocketAddr>,
     shutdown: Shutdown,
 }
 
@@ -62,6 +64,20 @@ impl Edge {
         Self::with(first, Some(reload)).await
     }
 
+    /// Without a file, and with certificates that are looked at so often.
+    pub(crate) async fn watching(origin: &FakeOrigin, flags: &[&str], interval: Duration) -> Self {
+        let args =
+            ["edge-cache", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--access-log=none", "--origin"];
+        let mut args: Vec<String> = args.map(str::to_owned).into();
+        args.push(origin.url());
+        args.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let loaded = load(&args).expect("a configuration");
+        let known = Known::of(&loaded);
+        let first = Reading::of(loaded).expect("a configuration").config;
+        let reload = Reload::new(known, move || Reading::of(load(&args)?)).every(interval);
+        Self::with(first, Some(reload)).await
+    }
+
     async fn with(config: Config, reload: Option<Reload>) -> Self {
         let shutdown = Shutdown::new(Duration::from_secs(5));
         let mut registry = Registry::default();
@@ -69,9 +85,13 @@ impl Edge {
         let admin_address = admin.local_addr().expect("TCP");
         let service = edge_cache::bind(config, &mut registry, &shutdown).await.expect("bind");
         let Some(Bound::Tcp(address)) = service.bound().first().cloned() else { panic!("not TCP") };
+        let tls = service.bound_tls().first().cloned().map(|bound| match bound {
+            Bound::Tcp(address) => address,
+            Bound::Unix(_) => panic!("not TCP"),
+        });
         admin.serve(registry, vec![service.pages()], &shutdown);
         tokio::spawn(service.reloading(reload).run());
-        Self { address, admin: admin_address, shutdown }
+        Self { address, admin: admin_address, tls, shutdown }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {
@@ -134,6 +154,10 @@ impl Edge {
 
     pub(crate) const fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    pub(crate) fn tls(&self) -> SocketAddr {
+        self.tls.expect("--tls-listen")
     }
 
     pub(crate) const fn shutdown(&self) -> &Shutdown {

@@ -1,22 +1,20 @@
-//! Binding, accepting, and HTTP/1.1 on each connection.
+//! Binding and accepting, and what is spoken on each connection.
+//!
+//! 1. [`Service::run`] accepts: on plain listeners HTTP/1.1, on those with TLS what client and server agree upon.
+//! 2. [`http1`]: HTTP/1.1 behind its check to the letter.
+
+mod http1;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use common::discovery::discover;
 use common::http::access_log::AccessLog;
 use common::http::forwarded::Scheme;
-use common::http::strict::{Limits, Patience, StrictRequests};
-use common::listener::{Accepted, Bound, ConnectionPermit, Listener};
-use common::net::WriteDeadline;
+use common::listener::{Accepted, Bound, ConnectionPermit, Listener, Peer};
+use common::net::{Address, Stream, WriteDeadline};
 use common::shutdown::Shutdown;
 use common::telemetry::Registry;
-use http::StatusCode;
-use http::header::UPGRADE;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, body::Incoming};
-use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::admin::CachePages;
 use arc_swap::ArcSwap;
@@ -26,29 +24,34 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::fetch::fill::Budget;
 use crate::fetch::{Flights, Origin};
-use crate::handler::handle;
-use crate::interim::{Channel, InterimStream};
 use crate::invalidate::{Epochs, TagIndex};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::reload::Reload;
 use crate::respond::record;
 use crate::store::Store;
+use crate::tls::handshake::Protocol;
+use crate::tls::{Acceptor, Tls};
 
 /// A cache that is bound to its addresses and not yet serving.
 #[derive(Debug)]
 pub struct Service {
     cache: Arc<Cache>,
     listeners: Vec<Listener>,
+    tls: Option<TlsListeners>,
     reload: Option<Reload>,
+}
+
+#[derive(Debug)]
+struct TlsListeners {
+    listeners: Vec<Listener>,
+    acceptor: Arc<Acceptor>,
 }
 
 /// Header fields of one request; hyper's own limit is 100.
 const MAX_HEADERS: usize = 256;
 /// The longest target: RFC 9112, section 3 recommends 8000 bytes at least; it is also what web-proxy takes.
 const MAX_TARGET: usize = 32 << 10;
-/// What hyper's buffer holds beside a head.
-const BUFFER_ROOM: usize = 8 << 10;
 /// How often long lists of the tag index are rid of what was evicted.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a client may take no byte of a response.
@@ -58,10 +61,8 @@ const FILL_SHARE: u64 = 4;
 
 /// Binds the listeners, opens the access log and begins to follow the origin's addresses.
 pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) -> Result<Service, Error> {
-    let mut listeners = Vec::with_capacity(config.listen.len());
-    for address in &config.listen {
-        listeners.push(Listener::bind(address, &config.listening).await?);
-    }
+    let listeners = listen(&config.listen, &config).await?;
+    let tls = config.tls.clone();
     let access_log = AccessLog::open(&config.access_log, &config.access_log_format, record::FIELDS)
         .map_err(|cause| Error::AccessLog { destination: config.access_log.to_string(), cause })?;
     access_log.reopen_on_signal(shutdown).map_err(Error::Signal)?;
@@ -80,13 +81,40 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
         shutdown: shutdown.clone(),
         live: ArcSwap::from_pointee(Live::new(config, shutdown, None)?),
     };
-    Ok(Service { cache: Arc::new(cache), listeners, reload: None })
+    let cache = Arc::new(cache);
+    let tls = match tls {
+        Some(tls) => Some(TlsListeners::bind(&cache, &tls).await?),
+        None => None,
+    };
+    Ok(Service { cache, listeners, tls, reload: None })
+}
+
+async fn listen(addresses: &[Address], config: &Config) -> Result<Vec<Listener>, Error> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        listeners.push(Listener::bind(address, &config.listening).await?);
+    }
+    Ok(listeners)
+}
+
+impl TlsListeners {
+    async fn bind(cache: &Arc<Cache>, tls: &Tls) -> Result<Self, Error> {
+        tls.certificates.warn(SystemTime::now());
+        cache.metrics.tls.certificates(Arc::clone(&tls.certificates));
+        let listeners = listen(&tls.listen, &cache.live.load().config).await?;
+        Ok(Self { listeners, acceptor: Arc::new(Acceptor::new(Arc::clone(cache))?) })
+    }
 }
 
 impl Service {
     /// The addresses that were bound, in the order of the configuration.
     pub fn bound(&self) -> Vec<Bound> {
-        self.listeners.iter().map(|listener| listener.local().clone()).collect()
+        bound(&self.listeners)
+    }
+
+    /// Those with TLS.
+    pub fn bound_tls(&self) -> Vec<Bound> {
+        self.tls.as_ref().map(|tls| bound(&tls.listeners)).unwrap_or_default()
     }
 
     /// Reads the configuration anew when it changes.
@@ -111,12 +139,28 @@ impl Service {
             shutdown.spawn_until_drain(async move {
                 loop {
                     let accepted = listener.accept().await;
-                    cache.shutdown.spawn(connection(Arc::clone(&cache), accepted));
+                    cache.shutdown.spawn(plain(Arc::clone(&cache), accepted));
+                }
+            });
+        }
+        let secured = self.tls.into_iter().flat_map(|tls| {
+            tls.listeners.into_iter().map(move |listener| (listener, Arc::clone(&tls.acceptor)))
+        });
+        for (listener, acceptor) in secured {
+            let cache = Arc::clone(&self.cache);
+            shutdown.spawn_until_drain(async move {
+                loop {
+                    let accepted = listener.accept().await;
+                    cache.shutdown.spawn(secure(Arc::clone(&cache), Arc::clone(&acceptor), accepted));
                 }
             });
         }
         shutdown.draining().await;
     }
+}
+
+fn bound(listeners: &[Listener]) -> Vec<Bound> {
+    listeners.iter().map(|listener| listener.local().clone()).collect()
 }
 
 /// Removes links to what was evicted from tags that many pages carry.
@@ -130,67 +174,36 @@ async fn tidy_tags(cache: Arc<Cache>) {
     }
 }
 
-async fn connection(cache: Arc<Cache>, accepted: Accepted) {
+/// A connection to a plain listener.
+async fn plain(cache: Arc<Cache>, accepted: Accepted) {
+    let Some((stream, peer, open)) = identified(&cache, accepted).await else { return };
+    http1::serve(&cache, WriteDeadline::new(stream, SEND_TIMEOUT), peer, Scheme::Http, open).await;
+}
+
+/// A connection to a TLS listener. The PROXY protocol comes before TLS.
+async fn secure(cache: Arc<Cache>, acceptor: Arc<Acceptor>, accepted: Accepted) {
+    let Some((stream, peer, open)) = identified(&cache, accepted).await else { return };
+    let limit = cache.live.load().config.tls.as_ref().map_or(SEND_TIMEOUT, |tls| tls.handshake_timeout);
+    let stream = WriteDeadline::new(stream, SEND_TIMEOUT);
+    // Boxed: a handshake's state is not to be kept for as long as the connection.
+    let Some((stream, agreed)) = Box::pin(acceptor.accept(stream, limit)).await else { return };
+    match agreed.protocol {
+        Protocol::Http1 | Protocol::Http2 => http1::serve(&cache, stream, peer, Scheme::Https, open).await,
+    }
+}
+
+async fn identified(cache: &Arc<Cache>, accepted: Accepted) -> Option<(Stream, Peer, OpenConnection)> {
     let (stream, peer, permit) = match accepted.identify().await {
         Ok(identified) => identified,
-        Err(error) => return tracing::debug!(%error, "connection refused"),
+        Err(error) => {
+            tracing::debug!(%error, "connection refused");
+            return None;
+        }
     };
     cache.metrics.connections.inc();
     cache.metrics.accepted.inc();
-    // A connection keeps the limits that it began with.
-    let (idle, head_bytes) = {
-        let live = cache.live.load();
-        (live.config.client_timeout, live.config.limits.head_bytes)
-    };
-    let open = OpenConnection(Arc::new((Open(Arc::clone(&cache)), permit)));
-    let interim = Arc::new(Channel::default());
-    let stream = InterimStream::new(WriteDeadline::new(stream, SEND_TIMEOUT), Arc::clone(&interim));
-    let limits = Limits { bytes: head_bytes, target: MAX_TARGET, fields: MAX_HEADERS };
-    let patience = Patience { head: idle, idle };
-    let (stream, arrivals) = StrictRequests::new(stream, limits, patience);
-    let arrivals = Arc::new(arrivals);
-    let service = service_fn({
-        let (cache, open) = (Arc::clone(&cache), open.clone());
-        move |mut request: Request<Incoming>| {
-            if request.headers().contains_key(UPGRADE) {
-                request.extensions_mut().insert(open.clone());
-            }
-            let (cache, interim, arrivals) =
-                (Arc::clone(&cache), Arc::clone(&interim), Arc::clone(&arrivals));
-            async move {
-                let arrival = arrivals.next();
-                let response = handle(cache, peer, Scheme::Http, interim, arrival.violation, request).await;
-                arrivals.answered(arrival, response.status() == StatusCode::SWITCHING_PROTOCOLS);
-                Ok::<_, std::convert::Infallible>(response.map(|body| arrivals.attend(arrival, body)))
-            }
-        }
-    });
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        // The strict stream has the time: it can tell a head that is late from a client that wants nothing.
-        .header_read_timeout(None)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(head_bytes + BUFFER_ROOM)
-        // Not `pipeline_flush`: with it hyper buffers a body without bound for a client that does not read.
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let mut serving = std::pin::pin!(serving);
-    let served = tokio::select! {
-        biased;
-        served = serving.as_mut() => served,
-        () = cache.shutdown.draining() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
-    };
-    if let Err(error) = served {
-        tracing::debug!(%error, "connection");
-        if error.is_parse() {
-            // hyper has answered by itself: what it refuses beyond what is checked in front of it.
-            cache.metrics.refused("request");
-        }
-    }
-    drop(open);
+    let open = OpenConnection(Arc::new((Open(Arc::clone(cache)), permit)));
+    Some((stream, peer, open))
 }
 
 /// A client's connection: counted, and one of those that may be open. A tunnel holds it on.
