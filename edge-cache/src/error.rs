@@ -55,7 +55,7 @@ fn closing(mut response: Response<Body>) -> Response<Body> {
 }
 
 fn malformed(violation: Violation) -> Response<Body> {
-    page(violation.status(), &format!("The request is not valid HTTP/1.1: {violation}."))
+    page(violation.status(), &format!("The request is not valid HTTP: {violation}."))
 }
 
 /// What stands in the access log for a request that could not be read.

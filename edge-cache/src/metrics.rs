@@ -18,6 +18,7 @@ use crate::fetch::fill::Budget;
 use crate::invalidate::PurgeMetrics;
 use crate::policy::storable::NotStored;
 use crate::respond::Verdict;
+use crate::server::http2::Abort;
 use crate::store::{Cause, Store};
 use crate::tls::TlsMetrics;
 
@@ -79,6 +80,7 @@ pub struct Metrics {
     pub tunnels: Gauge<i64, AtomicI64>,
     config_reloads: Family<Outcome, Counter>,
     pub tls: TlsMetrics,
+    http2_aborts: Family<Reason, Counter>,
 }
 
 #[derive(Debug)]
@@ -162,6 +164,11 @@ impl Metrics {
             "Times that the configuration was read anew, by outcome",
             metrics.config_reloads.clone(),
         );
+        registry.register(
+            "http2_aborts",
+            "HTTP/2 connections and streams that were cut off, by reason",
+            metrics.http2_aborts.clone(),
+        );
         registry.register("fills", "Bodies on their way into the store", metrics.fills.clone());
         registry.register("access_log_dropped", "Lines that were not written", access_log.dropped());
         registry.register_collector(Box::new(Held { store: Arc::clone(store), budget: Arc::clone(budget) }));
@@ -229,6 +236,7 @@ impl Metrics {
             tunnels: Gauge::default(),
             config_reloads,
             tls: TlsMetrics::register(registry),
+            http2_aborts: reasons(Abort::ALL.map(Abort::as_str)),
         }
     }
 
@@ -280,6 +288,10 @@ impl Metrics {
 
     pub fn config_reload(&self, outcome: &'static str) {
         self.config_reloads.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    pub fn http2_abort(&self, abort: Abort) {
+        self.http2_aborts.get_or_create(&Reason { reason: abort.as_str() }).inc();
     }
 
     pub fn refused(&self, reason: &'static str) {

@@ -60,7 +60,7 @@ pub enum Refusal {
     Target,
     /// It expects something else than 100 (RFC 9110, section 10.1.1).
     Expectation,
-    /// Not HTTP/1.1 to the letter.
+    /// Not HTTP to the letter.
     Malformed(Violation),
 }
 
@@ -79,6 +79,8 @@ impl Refusal {
 
 /// What RFC 9110, section 7.6.3 asks of every proxy.
 pub const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 edge-cache");
+/// The same of a request that came over HTTP/2.
+const OUR_VIA_HTTP2: HeaderValue = HeaderValue::from_static("2.0 edge-cache");
 
 /// `head` as it came over a connection from `peer` with the scheme `scheme`.
 pub fn normalise(
@@ -112,7 +114,7 @@ pub fn normalise(
         headers.insert(HOST, host);
     }
     headers.insert(request_id::X_REQUEST_ID, request_id.clone());
-    headers.append(VIA, OUR_VIA);
+    headers.append(VIA, if head.version == Version::HTTP_2 { OUR_VIA_HTTP2 } else { OUR_VIA });
     // Origin form, whatever the client sent (RFC 9112, section 3.2.1).
     head.uri = Uri::from(target);
     head.version = Version::HTTP_11;

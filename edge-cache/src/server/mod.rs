@@ -2,8 +2,10 @@
 //!
 //! 1. [`Service::run`] accepts: on plain listeners HTTP/1.1, on those with TLS what client and server agree upon.
 //! 2. [`http1`]: HTTP/1.1 behind its check to the letter.
+//! 3. [`http2`]: HTTP/2 within its bounds.
 
 mod http1;
+pub mod http2;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -188,7 +190,8 @@ async fn secure(cache: Arc<Cache>, acceptor: Arc<Acceptor>, accepted: Accepted) 
     // Boxed: a handshake's state is not to be kept for as long as the connection.
     let Some((stream, agreed)) = Box::pin(acceptor.accept(stream, limit)).await else { return };
     match agreed.protocol {
-        Protocol::Http1 | Protocol::Http2 => http1::serve(&cache, stream, peer, Scheme::Https, open).await,
+        Protocol::Http1 => http1::serve(&cache, stream, peer, Scheme::Https, open).await,
+        Protocol::Http2 => http2::serve(&cache, stream, peer, open).await,
     }
 }
 

@@ -322,7 +322,7 @@ fn is_value(bytes: &[u8]) -> bool {
 /// What RFC 3986 has, and what browsers and people send unencoded all the same. No fragment: hyper would cut it
 /// off, and the next hop might not.
 #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
-fn is_target(bytes: &[u8]) -> bool {
+pub fn is_target(bytes: &[u8]) -> bool {
     let (path, query) = bytes.split_at(memchr(b'?', bytes).unwrap_or(bytes.len()));
     let none_of = |part: &[u8], own: u8| {
         !part.iter().fold(false, |bad, &byte| {

@@ -24,7 +24,7 @@ pub mod responses;
 mod violation;
 
 pub use attended::Attended;
-pub use head::{Framing, Limits};
+pub use head::{Framing, Limits, is_target};
 pub use patience::Patience;
 pub use requests::{Arrivals, StrictRequests};
 pub use responses::{Exchanges, StrictResponses};

@@ -24,6 +24,9 @@ pub enum Violation {
     FieldName,
     #[error("a header field's value holds a control character")]
     FieldValue,
+    /// RFC 9113, section 8.2.1: over HTTP/1.1 it is no part of the value.
+    #[error("a header field's value begins or ends with white space")]
+    Padding,
     #[error("the header fields are too long")]
     HeadTooLong,
     #[error("there are too many header fields")]
@@ -61,6 +64,7 @@ impl Violation {
             Self::Folding => "folding",
             Self::FieldName => "field-name",
             Self::FieldValue => "field-value",
+            Self::Padding => "padding",
             Self::HeadTooLong => "head-too-long",
             Self::TooManyFields => "too-many-fields",
             Self::ContentLength => "content-length",

@@ -1,6 +1,8 @@
 //! HTTPS: certificates, handshakes, and what the same handler says over it.
 
+mod frames;
 mod handshakes;
+mod http2;
 mod reloading;
 mod serving;
 pub(crate) mod support;
