@@ -12,7 +12,7 @@ use tokio::process::Command;
 use tokio::time::Instant;
 
 use crate::bed::{Bed, NODES, STACK, name, output};
-use crate::images::{self, ALL, STATELESS, image};
+use crate::images::{self, STATELESS, image};
 use crate::load::{Front, Load};
 use crate::report::{Bound, Report};
 use crate::story::{Story, scale, synced, without};
@@ -32,9 +32,8 @@ pub(crate) async fn deployed() -> anyhow::Result<Story> {
     let mut bed = Bed::start(&logs.join("swarm-bed.log")).await?;
     let mut report = Report::default();
     report.facts.push(format!("three nodes with GlusterFS after {:.0} s", began.elapsed().as_secs_f64()));
-    images::build(&bed, &logs.join("swarm-images.log")).await?;
-    for name in ALL {
-        report.facts.push(format!("image {name}: {:.1} MB", images::size(&bed, name).await?));
+    for (name, size) in images::build(&bed, &logs.join("swarm-images.log")).await? {
+        report.facts.push(format!("image {name}: {size:.1} MB"));
     }
     place_site(&bed).await?;
 
