@@ -1,10 +1,15 @@
 //! Each image by itself.
 
 use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 
-use suites::docker::{Daemon, Reach, printed};
-use test_support::wait::wait_until;
+use suites::docker::{Daemon, Reach, printed, succeed};
+use suites::service::root;
+use test_support::client;
+use test_support::process::{Group, free_port};
+use test_support::wait::{DEADLINE, wait_until};
 
 use crate::support::{Container, built};
 
@@ -39,8 +44,7 @@ async fn our_images_are_one_binary() {
         let folder = tempfile::tempdir().unwrap();
         let archive = folder.path().join("root.tar");
         daemon.docker(&["export", "--output", archive.to_str().unwrap(), &container]).unwrap();
-        let list =
-            suites::docker::succeed(std::process::Command::new("tar").arg("-tf").arg(&archive)).unwrap();
+        let list = succeed(Command::new("tar").arg("-tf").arg(&archive)).unwrap();
         let ours = |path: &&str| {
             !path.ends_with('/')
                 && !["dev/", "etc/", "proc/", "sys/", ".dockerenv"].iter().any(|own| path.starts_with(own))
@@ -149,4 +153,32 @@ async fn php_and_memcached_run_with_nothing_to_write_to() {
     memcached.healthy().await;
     assert_eq!(daemon.docker(&["exec", &memcached.name, "id", "-u"]).unwrap(), "11211");
     assert_eq!(memcached.stop(), "0", "{}", memcached.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn they_are_pushed_to_a_registry() {
+    built().await;
+    let daemon = Daemon::start(Reach::Host).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
+    let config = folder.path().join("config.yml");
+    let storage = folder.path().join("storage");
+    let lines = format!(
+        "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"{address}\"}}\n",
+        storage.display()
+    );
+    fs::write(&config, lines).unwrap();
+    let mut serve = Command::new("docker-registry");
+    serve.arg("serve").arg(&config);
+    let registry = Group::spawn(serve, &folder.path().join("log")).unwrap();
+    wait_until("the registry", DEADLINE, async || client::get(address, "/v2/", &[]).await.is_ok()).await;
+
+    let there = address.to_string();
+    let mut build = daemon.command(root().join("docker/build"));
+    build.args(["--offline-base", "--network", "host", "--push", &there, "--tag", "try", "memcached"]);
+    let said = succeed(&mut build).unwrap();
+    assert!(said.contains(&format!("{there}/memcached:try ")), "{said}");
+    let tags = client::get(address, "/v2/memcached/tags/list", &[]).await.unwrap().text();
+    assert!(tags.contains("\"try\""), "{tags}\n{}", registry.log());
+    daemon.docker(&["image", "rm", &format!("{there}/memcached:try")]).unwrap();
 }

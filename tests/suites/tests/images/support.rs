@@ -25,6 +25,8 @@ pub(crate) async fn built() {
         .env_remove("REGISTRY")
         .env_remove("TAG");
     let said = succeed(&mut build).unwrap();
+    // Behind the name of the test, which is on this line already.
+    println!();
     for line in said.lines().filter(|line| line.ends_with(" MB")) {
         println!("note: image {line}");
     }
