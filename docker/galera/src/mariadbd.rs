@@ -191,7 +191,8 @@ impl Programs {
         let mut command = Command::new(program(&["mariadbd", "mysqld"])?);
         command
             .arg(format!("--defaults-file={}", self.configuration().display()))
-            .args(["--wsrep-recover", "--disable-log-error"]);
+            // Not used, and asked for by the method of the state transfer.
+            .args(["--wsrep-recover", "--disable-log-error", "--wsrep-cluster-address=gcomm://"]);
         let output = self.output(command, "mariadbd --wsrep-recover", "").await?;
         match recovered(&output) {
             Recovered::At(position) => Ok(Some(position)),

@@ -57,10 +57,21 @@ struct Plan {
     position: Option<Position>,
 }
 
+/// What comes after deciding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Next {
+    Start(Plan),
+    /// What is on the volume may have changed.
+    LookAgain,
+    End,
+}
+
 /// Between two rounds of questions.
 const ROUND: Duration = Duration::from_secs(1);
 /// How often the same reason is said again.
 const REPEAT: Duration = Duration::from_secs(30);
+/// How often a volume that does not tell its position is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// A first initialisation or the recovery of a large database, during which nothing else is done.
 const LONG_WORK: Duration = Duration::from_hours(6);
 
@@ -127,7 +138,11 @@ impl Node {
             if !self.look().await? {
                 return Ok(0);
             }
-            let Some(plan) = self.plan().await? else { return Ok(0) };
+            let plan = match self.plan().await? {
+                Next::Start(plan) => plan,
+                Next::LookAgain => continue,
+                Next::End => return Ok(0),
+            };
             let mut server = self.programs.start(&plan.start, plan.position.as_ref())?;
             match self.watch(&mut server).await? {
                 Outcome::Stopped => return Ok(0),
@@ -220,8 +235,8 @@ impl Node {
         }
     }
 
-    /// Asks and decides until there is something to start. `None` when this program is to end.
-    async fn plan(&mut self) -> anyhow::Result<Option<Plan>> {
+    /// Asks and decides until there is something to start.
+    async fn plan(&mut self) -> anyhow::Result<Next> {
         let began = Instant::now();
         loop {
             self.post(Phase::Deciding);
@@ -229,13 +244,13 @@ impl Node {
             match decision {
                 Decision::Join { primary, whole } => {
                     if let Some(plan) = self.join(&round, &primary, whole).await? {
-                        return Ok(Some(plan));
+                        return Ok(Next::Start(plan));
                     }
                 }
                 Decision::Found => {
                     self.found().await?;
                     if self.shutdown.is_draining() {
-                        return Ok(None);
+                        return Ok(Next::End);
                     }
                     continue;
                 }
@@ -243,7 +258,7 @@ impl Node {
                     // Said before it is done, and asked again: of two who decide at once none is to be overlooked.
                     self.post(Phase::Bootstrapping);
                     if let (Decision::Bootstrap(_), _) = self.ask(began).await {
-                        return self.bootstrap(evidence).await.map(Some);
+                        return self.bootstrap(evidence).await.map(Next::Start);
                     }
                 }
                 Decision::Wait(waiting) => {
@@ -255,8 +270,12 @@ impl Node {
                     self.say("refusing", &format!("{refusal}{force}"));
                 }
             }
+            // What kept the position from being recovered, such as a full disk, may be over.
+            if matches!(self.data, Data::Unknown(_)) && began.elapsed() >= LOOK_AGAIN {
+                return Ok(Next::LookAgain);
+            }
             if !self.pause().await {
-                return Ok(None);
+                return Ok(Next::End);
             }
         }
     }

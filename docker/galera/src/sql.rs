@@ -36,6 +36,11 @@ const STATUS: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_cluster_
 /// MariaDB keeps its views in tables, committed with the position at which they began.
 const VIEW: &str = "SELECT c.cluster_uuid, c.view_seqno, m.node_name FROM mysql.wsrep_cluster c \
                     JOIN mysql.wsrep_cluster_members m USING (cluster_uuid)";
+/// MariaDB's own users without a password, one of them a root that comes over TCP.
+const STRANGERS: &str = "FLUSH PRIVILEGES;\n\
+    DELETE FROM mysql.global_priv WHERE User = '' OR (User = 'root' AND Host <> 'localhost');\n\
+    DELETE FROM mysql.proxies_priv WHERE Host <> 'localhost';\n\
+    FLUSH PRIVILEGES;\n";
 const BOOTSTRAP: &str = "SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'";
 
 impl Asker {
@@ -130,9 +135,7 @@ fn view_of(rows: &[(String, i64, String)]) -> Option<View> {
 
 /// What a new database begins with, for `mariadbd --bootstrap`: one statement a line.
 pub(crate) fn initial(options: &DatabaseOptions) -> String {
-    let mut sql = String::from(
-        "FLUSH PRIVILEGES;\nDELETE FROM mysql.global_priv WHERE User = '';\nFLUSH PRIVILEGES;\n",
-    );
+    let mut sql = String::from(STRANGERS);
     let mut add = |statement: std::fmt::Arguments<'_>| {
         // Writing to a string does not fail.
         let _ = writeln!(sql, "{statement};");

@@ -11,5 +11,6 @@ pub mod visitor;
 pub mod docker;
 
 pub mod drupal;
+pub mod galera_node;
 pub mod site;
 pub mod wordpress;

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use super::{Decision, Evidence, Records, Refusal, Situation, Waiting};
+use super::{Absence, Decision, Evidence, Records, Refusal, Situation, Waiting};
 use crate::facts::{Data, Facts, Member, Phase, RecordedState, View, VolumeRecord};
 
 /// How far: forced bootstraps first, then the sequence number.
@@ -36,7 +36,10 @@ pub(super) fn elect(situation: &Situation<'_>) -> Decision {
         absent.iter().filter(|record| recorded(record).is_some_and(|theirs| theirs > progress)).collect();
     if let Some(record) = newer.iter().max_by_key(|record| recorded(record)) {
         let Some(position) = record.position.clone() else {
-            return Decision::Wait(Waiting::Missing(vec![(record.member(), Some(record.at))]));
+            return Decision::Wait(Waiting::Missing(vec![(
+                record.member(),
+                Absence::NotHeard(Some(record.at)),
+            )]));
         };
         return Decision::Wait(Waiting::Newer { member: record.member(), position, at: record.at });
     }
@@ -53,13 +56,9 @@ pub(super) fn elect(situation: &Situation<'_>) -> Decision {
             .filter(|view| (view.epoch, view.seqno) == latest)
             .flat_map(|view: &View| view.members.iter().chain(&view.admitted))
             .collect();
-        let missing: Vec<(Member, Option<u64>)> = required
+        let missing: Vec<(Member, Absence)> = required
             .into_iter()
-            .filter(|member| !is_accounted(member, &heard, &absent, progress))
-            .map(|member| {
-                let record = absent.iter().find(|record| record.volume == member.volume);
-                (member.clone(), record.map(|record| record.at))
-            })
+            .filter_map(|member| Some((member.clone(), absence(member, &heard, &absent, progress)?)))
             .collect();
         if !missing.is_empty() {
             return Decision::Wait(Waiting::Missing(missing));
@@ -97,18 +96,21 @@ fn recorded(record: &VolumeRecord) -> Option<Progress> {
     }
 }
 
-/// Nothing that this volume has acknowledged is beyond the winner.
-fn is_accounted(member: &Member, heard: &[&Facts], absent: &[&VolumeRecord], winner: Progress) -> bool {
+/// `None` where nothing that this volume has acknowledged is beyond the winner.
+fn absence(member: &Member, heard: &[&Facts], absent: &[&VolumeRecord], winner: Progress) -> Option<Absence> {
     if let Some(facts) = heard.iter().find(|facts| facts.volume == member.volume) {
         return match &facts.data {
-            Data::At { .. } | Data::Partial => true,
-            // Let in, and never came to hold anything. With a view it was a member, and its data is gone.
-            Data::Empty | Data::Unfinished => facts.view.is_none(),
-            Data::Unknown(_) => false,
+            Data::At { .. } | Data::Partial => None,
+            // Let in, and never came to hold anything. With a view it was a member.
+            Data::Empty | Data::Unfinished => facts.view.is_some().then_some(Absence::Emptied),
+            Data::Unknown(why) => Some(Absence::Damaged(why.clone())),
         };
     }
-    let record = absent.iter().find(|record| record.volume == member.volume);
-    record.and_then(|record| recorded(record)).is_some_and(|theirs| theirs <= winner)
+    let Some(record) = absent.iter().find(|record| record.volume == member.volume) else {
+        return Some(Absence::NotHeard(None));
+    };
+    let reached = recorded(record).is_some_and(|theirs| theirs <= winner);
+    (!reached).then_some(Absence::NotHeard(Some(record.at)))
 }
 
 fn is_heard(heard: &[&Facts], record: &VolumeRecord) -> bool {

@@ -16,7 +16,7 @@ mod reasons;
 
 use crate::facts::{Data, Facts, Ledger, Phase, Position, VolumeId};
 
-pub use reasons::{Evidence, Refusal, Waiting};
+pub use reasons::{Absence, Evidence, Refusal, Waiting};
 
 /// What to do now.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -29,8 +29,8 @@ pub enum Waiting {
     Winner { member: Member, seqno: i64 },
     /// A node that is behind, and runs without a majority, has to stop first.
     GivesWay(Member),
-    /// These could have acknowledged writes that nobody here has; with the time of their last record.
-    Missing(Vec<(Member, Option<u64>)>),
+    /// These could have acknowledged writes that nobody here has.
+    Missing(Vec<(Member, Absence)>),
     /// Stopped in order, further than anybody here.
     Newer { member: Member, position: Position, at: u64 },
     /// Nobody who is heard has a database that could be started.
@@ -45,6 +45,17 @@ pub enum Waiting {
     Silent(Vec<String>),
     /// The records cannot be read, and may tell of a database.
     Records(String),
+}
+
+/// Why a volume is not accounted for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Absence {
+    /// It does not answer; with the time of its last record.
+    NotHeard(Option<u64>),
+    /// It answers, and cannot say where its data stands.
+    Damaged(String),
+    /// It answers, was a member, and its data is gone.
+    Emptied,
 }
 
 /// What only an operator can resolve.
@@ -85,6 +96,17 @@ impl fmt::Display for Evidence {
     }
 }
 
+impl fmt::Display for Absence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotHeard(Some(at)) => write!(f, "not heard, last recorded {}", ago(*at)),
+            Self::NotHeard(None) => f.write_str("not heard, never recorded"),
+            Self::Damaged(why) => write!(f, "which is damaged: {why}"),
+            Self::Emptied => f.write_str("whose data was deleted"),
+        }
+    }
+}
+
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -99,13 +121,7 @@ impl fmt::Display for Waiting {
             }
             Self::Missing(members) => {
                 f.write_str("these volumes could hold writes that nobody here has: ")?;
-                listed(
-                    f,
-                    members.iter().map(|(member, at)| match at {
-                        Some(at) => format!("{member}, last recorded {}", ago(*at)),
-                        None => format!("{member}, never recorded"),
-                    }),
-                )
+                listed(f, members.iter().map(|(member, absence)| format!("{member}, {absence}")))
             }
             Self::Newer { member, position, at } => {
                 write!(f, "{member} was stopped {} at {position}, further than anybody here", ago(*at))

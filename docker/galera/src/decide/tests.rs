@@ -564,7 +564,10 @@ fn reasons_name_who_is_missing() {
     let decision = settled(&at("a", 9, 5, "a b c"), &[], &ledger(None, &[running("c", 5, "a b c")]));
     let Decision::Wait(waiting) = decision else { panic!("{decision:?}") };
     let text = waiting.to_string();
-    assert!(text.contains("volume b (slot 2), never recorded"), "{text}");
-    assert!(text.contains("volume c (slot 3), last recorded") && text.contains("days ago"), "{text}");
+    assert!(text.contains("volume b (slot 2), not heard, never recorded"), "{text}");
+    assert!(
+        text.contains("volume c (slot 3), not heard, last recorded") && text.contains("days ago"),
+        "{text}"
+    );
     assert!(waiting.can_be_forced());
 }
