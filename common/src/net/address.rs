@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::Stream;
@@ -62,6 +63,34 @@ impl fmt::Display for Address {
     }
 }
 
+/// How a connection ended under us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The other side closed or reset it.
+    Closed,
+    /// The other side is not there any more: nobody acknowledges what is sent.
+    Vanished,
+}
+
+impl End {
+    /// `None` for an error that says nothing of the kind.
+    pub fn of(error: &io::Error) -> Option<Self> {
+        use io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => Some(Self::Closed),
+            Kind::TimedOut | Kind::HostUnreachable | Kind::NetworkUnreachable => Some(Self::Vanished),
+            _ => None,
+        }
+    }
+}
+
+/// A node that has gone without a word (a cable, a power supply) sends no reset, and whoever waits for its answer would wait for
+/// the answer's deadline. A peer that is only slow answers these: its kernel does.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(3))
+    .with_interval(Duration::from_secs(1))
+    .with_retries(3);
+
 impl Endpoint {
     /// Connects within `timeout`; an expired one is [`io::ErrorKind::TimedOut`].
     pub async fn connect(&self, timeout: Duration) -> io::Result<Stream> {
@@ -71,6 +100,7 @@ impl Endpoint {
                     let stream = TcpStream::connect(address).await?;
                     // Heads and FastCGI records are written whole: waiting for more only adds latency.
                     stream.set_nodelay(true)?;
+                    SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
                     Ok(Stream::Tcp(stream))
                 }
                 Self::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),

@@ -2,12 +2,14 @@
 //!
 //! 1. [`Origin::send`] chooses the endpoint with the fewest requests under way among those that are up.
 //! 2. A kept connection is used where there is one, otherwise a new one is made within a deadline.
-//! 3. What was never sent is sent again elsewhere. What may have been sent is sent again only when it is
-//!    idempotent, has no body, and the connection was a kept one: those close without a word.
+//! 3. What was never sent is sent again elsewhere. What may have been sent is sent again once, when it is idempotent and has
+//!    no body: over a new connection where a kept one has closed without a word, and to another endpoint where the connection
+//!    was new, or the endpoint has vanished.
 //! 4. [`OriginBody`] gives the connection back when it has been read to its end, and never otherwise.
 
 use std::collections::HashMap;
 use std::future::Future as _;
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +19,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use common::discovery::Endpoints;
 use common::http::strict::{self, Exchanges, StrictResponses, Violation, violation_in};
-use common::net::Endpoint;
+use common::net::{End, Endpoint};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, Request, Response, StatusCode, request, response};
 use http_body::{Body, Frame, SizeHint};
@@ -184,16 +186,28 @@ impl Origin {
                 Ok(response) => return Ok(accept(response, connection, lease, limits)),
                 Err(refused) => refused,
             };
-            let went_away = refused.error().is_closed() || refused.error().is_incomplete_message();
+            let end = end(refused.error());
             let failed = failure(refused.error());
+            if end == Some(End::Vanished) {
+                pool.forget();
+            }
             match refused.take_message() {
                 // Never sent: the connection had gone. One that is new and refuses is no use again.
                 Some(unsent) if is_kept => request = unsent,
                 // A kept connection may close just when it is used. Once more, over a new one.
-                None if is_kept && went_away => {
+                None if is_kept && end == Some(End::Closed) => {
                     let head = replay.take().ok_or(failed)?;
                     request = Request::from_parts(head, RequestBody::empty());
                     may_reuse = false;
+                }
+                // The endpoint has died with the request (nginx: `proxy_next_upstream error`).
+                None if end.is_some() && tried.len() + 1 < self.endpoints() => {
+                    let Some(head) = replay.take() else { return Err(failed) };
+                    tracing::info!(%endpoint, error = %failed, "the origin has gone with a request: asking another one");
+                    request = Request::from_parts(head, RequestBody::empty());
+                    may_reuse = false;
+                    pool.mark_down();
+                    tried.push(endpoint);
                 }
                 _ => return Err(failed),
             }
@@ -302,6 +316,12 @@ impl Pool {
         *self.lock_down() = Some(Instant::now() + DOWN_FOR);
     }
 
+    /// Closes what is kept: the other end is not there any more.
+    fn forget(&self) {
+        self.mark_down();
+        self.lock_idle().clear();
+    }
+
     fn lock_idle(&self) -> MutexGuard<'_, Vec<(Connection, Instant)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -370,6 +390,13 @@ impl Body for OriginBody {
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
     }
+}
+
+/// How a connection ended before there was an answer; `None` if there was one that is none, or the request was wrong.
+fn end(error: &hyper::Error) -> Option<End> {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    let closed = (error.is_closed() || error.is_incomplete_message()).then_some(End::Closed);
+    source.and_then(End::of).or(closed)
 }
 
 /// RFC 9110, section 9.2.2.

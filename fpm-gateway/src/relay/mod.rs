@@ -13,6 +13,7 @@ use bytes::Buf as _;
 use common::fastcgi::{
     EndRequest, Outbound, ProtocolError, ProtocolStatus, ReadError, RequestEncoder, ResponseEvent, Role, io,
 };
+use common::net::End;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
@@ -38,9 +39,7 @@ impl RelayError {
     pub fn is_silent(&self) -> bool {
         match self {
             Self::Broken(ReadError::Protocol(ProtocolError::PrematureEof { silent, .. })) => *silent,
-            Self::Broken(ReadError::Io(error)) => {
-                matches!(error.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe)
-            }
+            Self::Broken(ReadError::Io(error)) => End::of(error).is_some(),
             _ => false,
         }
     }

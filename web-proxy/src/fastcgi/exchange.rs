@@ -5,7 +5,6 @@
 //! 2. The download hands the head and then the pieces to the [`Reply`]; it ends with END_REQUEST.
 //! 3. Whoever wanted the response may go: unless it has all of it, the connection is dropped.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use common::fastcgi::{
     EndRequest, Outbound, Params, ProtocolError, ProtocolStatus, ReadError, RequestEncoder, ResponseDecoder,
     ResponseEvent, Role, io as fcgi,
 };
-use common::net::Stream;
+use common::net::{End, Stream};
 use common::shutdown::Shutdown;
 use http::HeaderValue;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _, ReadHalf};
@@ -210,9 +209,7 @@ async fn next_event(
 fn is_end(cause: &ReadError) -> bool {
     match cause {
         ReadError::Protocol(ProtocolError::PrematureEof { silent, .. }) => *silent,
-        ReadError::Io(error) => {
-            matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
-        }
+        ReadError::Io(error) => End::of(error).is_some(),
         ReadError::Protocol(_) => false,
     }
 }

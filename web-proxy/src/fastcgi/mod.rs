@@ -73,6 +73,7 @@ pub async fn run(
         let connected = connected.inspect_err(|error| in_flight.failed(error));
         record.upstream(started.elapsed());
         let connection = connected?;
+        let endpoint = connection.endpoint.clone();
         let call = Call {
             params: params.clone(),
             body: std::mem::replace(&mut body, RequestBody::None),
@@ -95,6 +96,7 @@ pub async fn run(
             }
             Err(error) if error.is_silent() && repeatable => {
                 tracing::debug!(request_id = request.id.to_str().unwrap_or("-"), %error, "trying once more");
+                site.upstream.gone(&endpoint);
                 repeatable = false;
             }
             Err(error) => return Err(error),

@@ -19,6 +19,8 @@ pub struct Upstream {
     next: AtomicUsize,
     timeout: Duration,
     idle: Arc<Idle>,
+    /// Those that could not be reached, and until when they are tried last.
+    down: Mutex<Vec<(Endpoint, Instant)>>,
 }
 
 /// Connections without a request.
@@ -33,12 +35,16 @@ struct Idle {
 #[derive(Debug)]
 pub struct Connection {
     pub stream: Stream,
+    pub endpoint: Endpoint,
     /// Where it is kept after it.
-    home: Option<(Arc<Idle>, Endpoint)>,
+    home: Option<Arc<Idle>>,
 }
 
 /// Kept for so long: less than the gateway keeps it (its `idle-timeout`).
 const IDLE: Duration = Duration::from_secs(30);
+
+/// How long an endpoint that could not be reached is tried only after the others.
+const DOWN: Duration = Duration::from_secs(1);
 
 /// Endpoints asked in vain before the client is told.
 const ATTEMPTS: usize = 3;
@@ -47,7 +53,7 @@ impl Upstream {
     /// `timeout` is for one attempt to connect.
     pub fn new(endpoints: watch::Receiver<Endpoints>, timeout: Duration, keep: usize) -> Self {
         let idle = Arc::new(Idle { connections: Mutex::default(), most: keep });
-        Self { endpoints, next: AtomicUsize::new(0), timeout, idle }
+        Self { endpoints, next: AtomicUsize::new(0), timeout, idle, down: Mutex::default() }
     }
 
     pub fn endpoints(&self) -> usize {
@@ -61,7 +67,7 @@ impl Upstream {
         }
         let endpoints = Endpoints::clone(&self.endpoints.borrow());
         if let Some((endpoint, stream)) = self.idle.take(&endpoints) {
-            return Ok(Connection { stream, home: Some((Arc::clone(&self.idle), endpoint)) });
+            return Ok(Connection { stream, endpoint, home: Some(Arc::clone(&self.idle)) });
         }
         self.connect().await
     }
@@ -71,17 +77,42 @@ impl Upstream {
         let endpoints = Endpoints::clone(&self.endpoints.borrow());
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let mut failure = FastCgiError::NoEndpoint;
-        for attempt in 0..endpoints.len().min(ATTEMPTS) {
-            let Some(endpoint) = endpoints.get(first.wrapping_add(attempt) % endpoints.len()) else { break };
+        let (up, down) = self.in_turn(&endpoints, first);
+        for endpoint in up.into_iter().chain(down).take(ATTEMPTS) {
             match endpoint.connect(self.timeout).await {
                 Ok(stream) => {
-                    let home = (self.idle.most > 0).then(|| (Arc::clone(&self.idle), endpoint.clone()));
-                    return Ok(Connection { stream, home });
+                    let home = (self.idle.most > 0).then(|| Arc::clone(&self.idle));
+                    return Ok(Connection { stream, endpoint: endpoint.clone(), home });
                 }
-                Err(cause) => failure = FastCgiError::Unreachable { endpoint: endpoint.clone(), cause },
+                Err(cause) => {
+                    self.gone(endpoint);
+                    failure = FastCgiError::Unreachable { endpoint: endpoint.clone(), cause };
+                }
             }
         }
         Err(failure)
+    }
+
+    /// An endpoint that broke off, or could not be reached: others come first for a while.
+    pub fn gone(&self, endpoint: &Endpoint) {
+        let mut down = self.lock_down();
+        down.retain(|(other, _)| other != endpoint);
+        down.push((endpoint.clone(), Instant::now() + DOWN));
+    }
+
+    /// All endpoints from `first` on, apart from those that are down, and these.
+    fn in_turn<'a>(&self, endpoints: &'a [Endpoint], first: usize) -> (Vec<&'a Endpoint>, Vec<&'a Endpoint>) {
+        let mut down = self.lock_down();
+        // Nearly always.
+        let now = if down.is_empty() { None } else { Some(Instant::now()) };
+        down.retain(|(_, until)| now.is_some_and(|now| now < *until));
+        let count = endpoints.len();
+        let turn = (0..count).filter_map(|at| endpoints.get(first.wrapping_add(at) % count.max(1)));
+        turn.partition(|endpoint| down.iter().all(|(other, _)| other != *endpoint))
+    }
+
+    fn lock_down(&self) -> MutexGuard<'_, Vec<(Endpoint, Instant)>> {
+        self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,7 +124,8 @@ impl Connection {
 
     /// What is left of it once its stream was taken.
     pub fn into_parts(self) -> (Stream, Option<Home>) {
-        (self.stream, self.home.map(|(idle, endpoint)| Home { idle, endpoint }))
+        let Self { stream, endpoint, home } = self;
+        (stream, home.map(|idle| Home { idle, endpoint }))
     }
 }
 
