@@ -6,7 +6,7 @@ use bytes::Bytes;
 use common::http::error_page;
 use common::http::strict::Violation;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use http::{HeaderValue, Method, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Response, StatusCode, Uri, Version};
 use ipnet::IpNet;
 
 use crate::fetch::FetchError;
@@ -30,7 +30,7 @@ pub enum Error {
 }
 
 /// A request that cannot be understood. Where it is in doubt what follows it, nothing is read that does.
-pub fn refused(refusal: Refusal) -> Response<Body> {
+pub fn refused(refusal: Refusal, version: Version) -> Response<Body> {
     let response = match refusal {
         Refusal::Host => page(StatusCode::BAD_REQUEST, "The request does not name exactly one valid host."),
         Refusal::Target => page(
@@ -41,7 +41,7 @@ pub fn refused(refusal: Refusal) -> Response<Body> {
             page(StatusCode::EXPECTATION_FAILED, "The request expects something that is not known here.")
         }
         Refusal::Method => page(StatusCode::METHOD_NOT_ALLOWED, "This method is not served here."),
-        Refusal::Malformed(violation) => malformed(violation),
+        Refusal::Malformed(violation) => malformed(violation, version),
     };
     if matches!(refusal, Refusal::Method | Refusal::Expectation | Refusal::Malformed(_)) {
         return closing(response);
@@ -54,8 +54,9 @@ fn closing(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
-fn malformed(violation: Violation) -> Response<Body> {
-    page(violation.status(), &format!("The request is not valid HTTP: {violation}."))
+fn malformed(violation: Violation, version: Version) -> Response<Body> {
+    let protocol = if version == Version::HTTP_2 { "HTTP/2" } else { "HTTP/1.1" };
+    page(violation.status(), &format!("The request is not valid {protocol}: {violation}."))
 }
 
 /// What stands in the access log for a request that could not be read.
@@ -90,7 +91,8 @@ pub fn failed(error: &FetchError) -> Response<Body> {
             (StatusCode::BAD_GATEWAY, "The site's answer could not be understood.")
         }
         FetchError::FirstByteTimeout => (StatusCode::GATEWAY_TIMEOUT, "The site did not answer in time."),
-        FetchError::Upload(Some(violation)) => return closing(malformed(*violation)),
+        // HTTP/2 has no framing of its own that could be violated so.
+        FetchError::Upload(Some(violation)) => return closing(malformed(*violation, Version::HTTP_11)),
         FetchError::Upload(None) => {
             return closing(page(StatusCode::BAD_REQUEST, "The request's body did not come to its end."));
         }

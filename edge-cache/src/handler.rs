@@ -46,7 +46,8 @@ pub async fn handle(
     let unanswered = cache.metrics.unanswered();
     let (head, body) = request.into_parts();
     // A client of HTTP/1.0 takes an interim response for the answer (RFC 9110, section 15.2).
-    let hints = interim.as_ref().filter(|_| head.version == Version::HTTP_11);
+    let version = head.version;
+    let hints = interim.as_ref().filter(|_| version == Version::HTTP_11);
     let mut record = Record::begin(&cache.access_log, &peer, scheme, &head);
     let mut origin_time = OriginTime::default();
     let live = cache.live.load_full();
@@ -70,7 +71,7 @@ pub async fn handle(
             if let (Some(record), Some(_)) = (&mut record, violation) {
                 record.is_unreadable();
             }
-            (error::refused(refusal), CacheStatus::error("refused", None))
+            (error::refused(refusal, version), CacheStatus::error("refused", None))
         }
     };
     let (mut response, status) = answer;

@@ -29,14 +29,22 @@ impl Banner {
         }
     }
 
-    pub fn with<'a>(&'a self, site: &'a [Bound], admin: &'a Bound) -> impl fmt::Display + 'a {
+    pub fn with<'a>(
+        &'a self,
+        site: &'a [Bound],
+        tls: &'a [Bound],
+        admin: &'a Bound,
+    ) -> impl fmt::Display + 'a {
         fmt::from_fn(move |f| {
             let Self { application, preset, docroot, php, memory } = self;
             writeln!(f, "Enjambre serves {application} (preset {preset}); Ctrl-C ends it")?;
             for bound in site {
-                writeln!(f, "  site     {}", url(bound))?;
+                writeln!(f, "  site     {}", url("http", bound))?;
             }
-            writeln!(f, "  admin    {}", url(admin))?;
+            for bound in tls {
+                writeln!(f, "  site     {}", url("https", bound))?;
+            }
+            writeln!(f, "  admin    {}", url("http", admin))?;
             writeln!(f, "  docroot  {docroot}")?;
             writeln!(f, "  PHP      {php}")?;
             writeln!(f, "  memory   {memory} for cached answers")
@@ -45,12 +53,12 @@ impl Banner {
 }
 
 /// An address as a browser takes it: one that means every interface is reached as localhost.
-fn url(bound: &Bound) -> String {
+fn url(scheme: &str, bound: &Bound) -> String {
     match bound {
         Bound::Tcp(address) if address.ip().is_unspecified() => {
-            format!("http://localhost:{}/", address.port())
+            format!("{scheme}://localhost:{}/", address.port())
         }
-        Bound::Tcp(address) => format!("http://{address}/"),
+        Bound::Tcp(address) => format!("{scheme}://{address}/"),
         Bound::Unix(path) => format!("unix:{}", path.display()),
     }
 }
@@ -63,7 +71,8 @@ mod tests {
     fn urls() {
         let cases = [("127.0.0.1:80", "http://127.0.0.1:80/"), ("[::]:8080", "http://localhost:8080/")];
         for (address, expected) in cases {
-            assert_eq!(address.parse().map(Bound::Tcp).as_ref().map(url), Ok(expected.to_owned()));
+            let shown = address.parse().map(Bound::Tcp).map(|bound| url("http", &bound));
+            assert_eq!(shown, Ok(expected.to_owned()));
         }
     }
 }

@@ -112,6 +112,11 @@ impl Chain {
         self.edge.bound()
     }
 
+    /// Where it is served over HTTPS.
+    pub fn bound_tls(&self) -> Vec<Bound> {
+        self.edge.bound_tls()
+    }
+
     pub fn admin(&self) -> &Bound {
         &self.admin
     }

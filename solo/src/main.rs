@@ -65,7 +65,7 @@ async fn serve(config: Config, reload: Reload) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals(grace, delay)?;
     let banner = Banner::of(&config);
     let chain = Chain::bind(config, &shutdown).await?.reloading(reload);
-    print!("{}", banner.with(&chain.bound(), chain.admin()));
+    print!("{}", banner.with(&chain.bound(), &chain.bound_tls(), chain.admin()));
     if let Drained::Forced { tasks } = chain.run(grace, &shutdown).await {
         tracing::warn!(tasks, "ended with work unfinished");
     }

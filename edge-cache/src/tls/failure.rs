@@ -78,7 +78,9 @@ fn of_rustls(error: &RustlsError) -> Failure {
             PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
-            | PeerIncompatible::SupportedVersionsExtensionRequired,
+            | PeerIncompatible::SupportedVersionsExtensionRequired
+            // Clients before TLS 1.2 have no such extension, and are asked for it first.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
         ) => Failure::Version,
         RustlsError::PeerIncompatible(_) | RustlsError::NoApplicationProtocol => Failure::NothingInCommon,
         // What rustls says when nobody has a certificate for the client.

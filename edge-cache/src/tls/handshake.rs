@@ -54,8 +54,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// What is read of its request meanwhile: a connection closed with bytes unread is reset, which can take the answer
 /// away.
 const MAX_UNREAD: u64 = 64 << 10;
-const PLAIN_HTTP: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
-    Content-Length: 52\r\nConnection: close\r\n\r\nThis port speaks HTTPS: use https:// in the address.\n";
+const SPEAK_TLS: &str = "This port speaks HTTPS: use https:// in the address.\n";
 
 impl Acceptor {
     pub fn new(cache: Arc<Cache>) -> Result<Self, TlsError> {
@@ -107,7 +106,9 @@ impl Acceptor {
 }
 
 async fn refuse_http(mut stream: Below) -> std::io::Result<()> {
-    stream.write_all(PLAIN_HTTP.as_bytes()).await?;
+    let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n";
+    let answer = format!("{head}Content-Length: {}\r\n\r\n{SPEAK_TLS}", SPEAK_TLS.len());
+    stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await?;
     let mut rest = (&mut stream).take(MAX_UNREAD);
     tokio::io::copy(&mut rest, &mut tokio::io::sink()).await.map(drop)

@@ -97,9 +97,6 @@ struct Expiry(Arc<ArcSwap<Certificates>>);
 impl Collector for Expiry {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let certificates = self.0.load();
-        if certificates.all().is_empty() {
-            return Ok(());
-        }
         let mut family = encoder.encode_descriptor(
             "certificate_expiry_timestamp_seconds",
             "When a certificate expires, in seconds since 1970",

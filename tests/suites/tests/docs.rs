@@ -156,6 +156,7 @@ fn is_foreign(command: &str) -> bool {
         "apt",
         "apt-get",
         "cargo",
+        "certbot",
         "composer",
         "curl",
         "docker",

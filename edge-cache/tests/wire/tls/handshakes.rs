@@ -54,7 +54,8 @@ async fn a_handshake_has_its_time_and_no_more() {
 async fn plain_http_is_told_to_speak_tls() {
     let (_origin, _authority, edge) = site(&[]).await;
     let response = test_support::client::get(edge.tls(), "/", &[]).await.unwrap();
-    assert_eq!(response.status, 400);
+    assert_eq!((response.status, response.is_complete()), (400, true));
+    assert!(response.text().ends_with(".\n"), "all of it");
     assert!(response.text().contains("https://"), "{}", response.text());
     failed(&edge, "http").await;
 }
