@@ -34,7 +34,7 @@ fn flags_exist() {
     for name in SERVICES.into_iter().chain(["solo"]) {
         known.extend(options(&help(name)).into_keys());
     }
-    for script in ["up", "test"] {
+    for script in ["up", "test", "docker/build"] {
         let output = Command::new(root().join(script)).arg("--help").output().unwrap();
         known.extend(words_with_dashes(&String::from_utf8(output.stdout).unwrap()));
         known.extend(["help".to_owned(), "list".to_owned()]);
@@ -42,7 +42,7 @@ fn flags_exist() {
     let mut unknown = Vec::new();
     for page in pages() {
         for code in code(&fs::read_to_string(&page).unwrap()) {
-            let first = code.trim_start_matches("$ ").split_whitespace().next().unwrap_or_default();
+            let first = command_of(&code);
             if !is_foreign(first) {
                 let flags = words_with_dashes(&code).into_iter().filter(|flag| !known.contains(flag));
                 unknown.extend(flags.map(|flag| format!("{}: --{flag} in {code}", page.display())));
@@ -150,6 +150,13 @@ fn code(text: &str) -> Vec<String> {
     code
 }
 
+/// The program of a line: `docker` of `$ docker ps`, `# docker ps` and `node1# docker ps`.
+fn command_of(code: &str) -> &str {
+    let mut words = code.split_whitespace();
+    let prompt = |word: &&str| *word == "$" || word.ends_with('#');
+    words.find(|word| !prompt(word)).unwrap_or_default()
+}
+
 /// A command that is not ours, whose flags are not ours to know.
 fn is_foreign(command: &str) -> bool {
     const COMMANDS: &[&str] = &[
@@ -160,15 +167,18 @@ fn is_foreign(command: &str) -> bool {
         "composer",
         "curl",
         "docker",
+        "docker-compose",
         "drush",
         "drush/drush",
         "git",
+        "gluster",
         "mariadb",
         "npm",
         "php",
         "rustup",
         "sudo",
         "systemctl",
+        "tar",
         "varnishadm",
         "vendor/bin/drush",
         "wp",
