@@ -67,6 +67,13 @@ async fn the_stack_on_one_host() {
     assert_eq!((made.status, made.header("content-type")), (200, Some("image/png")), "{}", made.text());
     assert!(stack.folder.path().join("shared/site/web").join(&picture[1..]).is_file());
 
+    // PHP may purge; visitors may not.
+    let asked = client::request(site, "PURGE", "/", &[], b"").await.unwrap();
+    assert!(asked.status >= 400, "{}", asked.status);
+    assert_eq!(client::get(site, "/", &[]).await.unwrap().header("x-cache"), Some("HIT"));
+    stack.purge("/", site);
+    assert_eq!(client::get(site, "/", &[]).await.unwrap().header("x-cache"), Some("MISS"));
+
     // 5. A person logs in and says something.
     let said = format!("said-{:08x}", fastrand::u32(..));
     log_in_and_say(site, &said).await;
@@ -198,6 +205,18 @@ impl Stack {
         })
     }
 
+    /// As a module of Drupal does it: to the cache, with the host that visitors use.
+    fn purge(&self, path: &str, site: SocketAddr) {
+        let script = format!(
+            "$context = stream_context_create(['http' => ['method' => 'PURGE', 'header' => 'Host: {site}', \
+             'protocol_version' => 1.1]]); echo file_get_contents('http://edge-cache{path}', false, $context), \
+             $http_response_header[0];"
+        );
+        let container = self.containers("phpfpm").pop().unwrap();
+        let said = self.daemon.docker(&["exec", &container, "php", "-n", "-r", &script]).unwrap();
+        assert!(said.contains(" 200 "), "{said}");
+    }
+
     /// Waits until so many requests are in PHP, in all replicas together, and in each of them.
     async fn busy(&self, requests: usize) {
         let ask = "$c = stream_socket_client('tcp://127.0.0.1:9001'); \
@@ -224,10 +243,10 @@ impl Stack {
     /// Who is in which network, and that nobody has rights or resources without end.
     fn is_confined(&self) {
         let expected: BTreeMap<&str, &[&str]> = BTreeMap::from([
-            ("edge-cache", &["stack_front"][..]),
+            ("edge-cache", &["stack_front", "stack_purge"][..]),
             ("web-proxy", &["stack_app", "stack_front"]),
             ("fpm-gateway", &["stack_app", "stack_data"]),
-            ("phpfpm", &["stack_app", "stack_data"]),
+            ("phpfpm", &["stack_app", "stack_data", "stack_purge"]),
             ("memcached", &["stack_data"]),
             ("galera", &["stack_data"]),
         ]);
