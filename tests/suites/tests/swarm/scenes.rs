@@ -46,6 +46,7 @@ pub(crate) async fn deployed() -> anyhow::Result<Story> {
     for (service, _) in REPLICAS {
         bed.settled(service, 1).await?;
     }
+    over_tls(&bed).await.context("HTTPS")?;
     report.facts.push(format!("all services healthy after {:.1} s", began.elapsed().as_secs_f64()));
     Ok(Story { bed, record: Arc::default(), report, compose })
 }
@@ -423,6 +424,32 @@ async fn place_site(bed: &Bed) -> anyhow::Result<()> {
     let image = image(bed, "drupal", "v1");
     arguments.push(&image);
     bed.docker(&arguments).await.map(drop)
+}
+
+/// A certificate is put on the shared volume, and is in use without a word to anybody.
+async fn over_tls(bed: &Bed) -> anyhow::Result<()> {
+    let folder = bed.shared().join("certificates");
+    let make = "cd \"$0\" && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+         -subj /CN=swarm.test -addext subjectAltName=DNS:swarm.test -keyout new.key -out new.crt 2>/dev/null \
+         && cat new.key new.crt >new && chmod 644 new && mv new swarm.test.pem && rm new.key new.crt";
+    bed.on(1, &["sh", "-c", make, &folder.to_string_lossy()]).await?;
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let mut said = String::new();
+        for front in bed.fronts() {
+            let mut curl = Command::new("curl");
+            curl.args(["--silent", "--show-error", "--insecure", "--http2", "--max-time", "5"]);
+            curl.args(["--write-out", "%{http_version} %{http_code}", "--output", "/dev/null"]);
+            curl.args(["--resolve", &format!("swarm.test:443:{}", front.ip()), "https://swarm.test/"]);
+            match output(curl).await {
+                Ok(answer) if answer == "2 200" => return Ok(()),
+                Ok(answer) => said = answer,
+                Err(error) => said.push_str(&error.to_string()),
+            }
+        }
+        ensure!(Instant::now() < end, "{said}");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
 }
 
 async fn screenshot(url: &str, file: &PathBuf) -> anyhow::Result<()> {
