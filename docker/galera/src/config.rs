@@ -84,7 +84,7 @@ pub struct NodeOptions {
     #[arg(long, value_name = "DURATION", default_value = "20s")]
     pub linger: HumanDuration,
     /// How long mariadbd may take to stop before it is killed.
-    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    #[arg(long, value_name = "DURATION", default_value = "90s")]
     pub stop_timeout: HumanDuration,
     /// The DNS server to ask, instead of those in /etc/resolv.conf.
     #[arg(long, value_name = "IP:PORT")]

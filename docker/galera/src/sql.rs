@@ -58,28 +58,30 @@ impl Asker {
 
     /// An error where it does not answer in time.
     pub(crate) async fn observe(&mut self) -> Result<Observation, String> {
-        let taken = self.connection.take();
+        let (options, taken) = (self.options.clone(), self.connection.take());
         let asked = async {
             let mut connection = match taken {
                 Some(connection) => connection,
-                None => Conn::new(self.options.clone()).await?,
+                None => Conn::new(options).await?,
             };
-            let status: Vec<(String, String)> = connection.query(STATUS).await?;
-            let mut observation = understand(&status);
-            if observation.is_primary() && observation.server.ready {
-                let rows: Vec<(String, i64, String)> = connection.query(VIEW).await?;
-                observation.view = view_of(&rows);
-            }
-            Ok::<_, Error>((observation, connection))
+            Ok((look(&mut connection).await?, connection))
         };
-        match tokio::time::timeout(PATIENCE, asked).await {
-            Ok(Ok((observation, connection))) => {
-                self.connection = Some(connection);
-                Ok(observation)
-            }
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("no answer in time".to_owned()),
-        }
+        let (observation, connection) = in_time(PATIENCE, asked).await?;
+        self.connection = Some(connection);
+        Ok(observation)
+    }
+
+    /// The same, after everything that the group has agreed on before: the view is today's.
+    pub(crate) async fn observe_latest(&self) -> Result<Observation, String> {
+        let asked = async {
+            // Of its own, since what is set stays.
+            let mut connection = Conn::new(self.options.clone()).await?;
+            connection.query_drop("SET SESSION wsrep_sync_wait = 1").await?;
+            let observation = look(&mut connection).await?;
+            connection.disconnect().await?;
+            Ok(observation)
+        };
+        in_time(PATIENCE, asked).await
     }
 
     /// Makes the component that this node is in the Primary one.
@@ -89,10 +91,24 @@ impl Asker {
             connection.query_drop(BOOTSTRAP).await?;
             connection.disconnect().await
         };
-        match tokio::time::timeout(PATIENCE * 5, asked).await {
-            Ok(outcome) => outcome.map_err(|error| error.to_string()),
-            Err(_) => Err("no answer in time".to_owned()),
-        }
+        in_time(PATIENCE * 5, asked).await
+    }
+}
+
+async fn look(connection: &mut Conn) -> Result<Observation, Error> {
+    let status: Vec<(String, String)> = connection.query(STATUS).await?;
+    let mut observation = understand(&status);
+    if observation.is_primary() && observation.server.ready {
+        let rows: Vec<(String, i64, String)> = connection.query(VIEW).await?;
+        observation.view = view_of(&rows);
+    }
+    Ok(observation)
+}
+
+async fn in_time<T>(patience: Duration, asked: impl Future<Output = Result<T, Error>>) -> Result<T, String> {
+    match tokio::time::timeout(patience, asked).await {
+        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+        Err(_) => Err("no answer in time".to_owned()),
     }
 }
 
@@ -141,11 +157,12 @@ pub(crate) fn initial(options: &DatabaseOptions) -> String {
         let _ = writeln!(sql, "{statement};");
     };
     let quoted = |secret: &Secret| format!("'{}'", secret.expose().replace('\\', "\\\\").replace('\'', "''"));
-    // The operator in the container needs no password, and another user of the machine does.
-    add(format_args!(
-        "CREATE OR REPLACE USER 'root'@'localhost' IDENTIFIED VIA unix_socket OR mysql_native_password USING PASSWORD({})",
-        quoted(&options.root_password)
-    ));
+    // The operator in the container needs no password; another user of the machine does, or is not let in at all.
+    let by_password = match options.root_password.expose() {
+        "" => String::new(),
+        _ => format!(" OR mysql_native_password USING PASSWORD({})", quoted(&options.root_password)),
+    };
+    add(format_args!("CREATE OR REPLACE USER 'root'@'localhost' IDENTIFIED VIA unix_socket{by_password}"));
     add(format_args!("GRANT ALL ON *.* TO 'root'@'localhost' WITH GRANT OPTION"));
     add(format_args!("CREATE DATABASE IF NOT EXISTS `{}` CHARACTER SET utf8mb4", options.database));
     if let Some(password) = &options.password {

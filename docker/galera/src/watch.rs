@@ -33,8 +33,8 @@ struct Vigil {
     arrived: bool,
     /// Since when it has been without a majority.
     lost: Option<Instant>,
-    /// When each volume that is let in was.
-    admitted: BTreeMap<Member, Instant>,
+    /// When each volume that is let in was, and in which view.
+    admitted: BTreeMap<Member, (Instant, i64)>,
     last_peers: Option<Instant>,
     /// The memory has changed and is not on the volume yet.
     unsaved: bool,
@@ -155,7 +155,8 @@ impl Node {
     /// Remembers a view, on the volume first.
     async fn keep_view(&mut self, vigil: &mut Vigil, seen: &View) {
         let mut view = View { epoch: self.memory.lineage.epoch(), ..seen.clone() };
-        vigil.admitted.retain(|member, _| !view.members.contains(member));
+        // A view from before it was let in may still have its earlier life in it.
+        vigil.admitted.retain(|member, (_, since)| view.seqno <= *since || !view.members.contains(member));
         view.admitted = vigil.admitted.keys().cloned().collect();
         if self.memory.view.as_ref() != Some(&view) {
             self.memory.view = Some(view.clone());
@@ -192,24 +193,29 @@ impl Node {
         });
     }
 
+    /// Writes down that a volume may become a member, in the view that the group has now.
     async fn admit(&mut self, vigil: &mut Vigil, admission: Admission) {
         let Admission { member, answer } = admission;
-        let letting = self.facts().is_primary();
-        let mut admitted = false;
-        if let (true, Some(view)) = (letting, &mut self.memory.view) {
-            vigil.admitted.insert(member.clone(), Instant::now());
-            view.admitted.insert(member.clone());
-            match self.remember().await {
-                Ok(()) => admitted = true,
-                Err(error) => {
-                    tracing::error!(%error, %member, "cannot be let in: the view cannot be written");
-                }
-            }
-            self.record_later(RecordedState::Running);
-            tracing::info!(%member, admitted, "asked to be let in");
+        let admitted = self.let_in(vigil, &member).await;
+        match &admitted {
+            Ok(()) => tracing::info!(%member, "let in"),
+            Err(why) => tracing::warn!(%member, why, "not let in"),
         }
         // Whoever has given up asks again.
-        let _ = answer.send(admitted);
+        let _ = answer.send(admitted.is_ok());
+    }
+
+    async fn let_in(&mut self, vigil: &mut Vigil, member: &Member) -> Result<(), String> {
+        if !self.facts().is_primary() {
+            return Err("this node is not Primary".to_owned());
+        }
+        let latest = vigil.asker.observe_latest().await?.view.ok_or("this node does not see a view")?;
+        vigil.admitted.insert(member.clone(), (Instant::now(), latest.seqno));
+        self.keep_view(vigil, &latest).await;
+        if vigil.unsaved {
+            return Err("the view cannot be written down".to_owned());
+        }
+        Ok(())
     }
 
     /// What the others say while all is well: who does not join after all, and what was forced.
@@ -223,7 +229,7 @@ impl Node {
                 None => since.elapsed() > FORGET,
             }
         };
-        vigil.admitted.retain(|member, since| !idle(member, since));
+        vigil.admitted.retain(|member, (since, _)| !idle(member, since));
         let mine = self.memory.view.as_ref();
         let ours = facts.iter().filter(|peer| {
             peer.is_primary()

@@ -31,7 +31,7 @@ fn links_lead_somewhere() {
 #[test]
 fn flags_exist() {
     let mut known: BTreeSet<String> = BTreeSet::new();
-    for name in SERVICES.into_iter().chain(["solo"]) {
+    for name in SERVICES.into_iter().chain(["solo", "galera-node"]) {
         known.extend(options(&help(name)).into_keys());
     }
     for script in ["up", "test", "docker/build"] {
@@ -80,6 +80,27 @@ fn the_reference_is_complete() {
             problems.push(format!("{name}: there is no option {key}, which every service is said to have"));
         }
     }
+    assert_eq!(problems, [""; 0]);
+}
+
+/// The same for the entrypoint of the galera image, in its own page.
+#[test]
+fn the_options_of_galera_node_are_complete() {
+    let text = fs::read_to_string(root().join("docs/galera.md")).unwrap();
+    let (documented, real) = (table(&text, "## Options"), options(&help("galera-node")));
+    let mut problems = Vec::new();
+    for (key, default) in real.iter().filter(|(key, _)| !GENERAL.contains(&key.as_str())) {
+        match (documented.get(key), default) {
+            (None, _) => problems.push(format!("{key} is not documented")),
+            (Some(Some(said)), Some(default)) if said != default => {
+                problems.push(format!("the default of {key} is {default}, not {said}"));
+            }
+            _ => {}
+        }
+    }
+    problems.extend(
+        documented.keys().filter(|key| !real.contains_key(*key)).map(|key| format!("there is no {key}")),
+    );
     assert_eq!(problems, [""; 0]);
 }
 

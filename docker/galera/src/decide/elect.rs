@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use super::{Absence, Decision, Evidence, Records, Refusal, Situation, Waiting};
 use crate::facts::{Data, Facts, Member, Phase, RecordedState, View, VolumeRecord};
@@ -52,13 +53,17 @@ pub(super) fn elect(situation: &Situation<'_>) -> Decision {
         Evidence::LastToLeave
     } else {
         let Some(latest) = latest else { return Decision::Refuse(Refusal::NoView(best.member())) };
-        let required: BTreeSet<&Member> = views()
-            .filter(|view| (view.epoch, view.seqno) == latest)
-            .flat_map(|view: &View| view.members.iter().chain(&view.admitted))
-            .collect();
+        let views: Vec<&View> = views().filter(|view| (view.epoch, view.seqno) == latest).collect();
+        let admitted: BTreeSet<&Member> = views.iter().flat_map(|view| &view.admitted).collect();
+        let required = views.iter().flat_map(|view| &view.members).chain(admitted.iter().copied());
+        let required: BTreeSet<&Member> = required.collect();
         let missing: Vec<(Member, Absence)> = required
             .into_iter()
-            .filter_map(|member| Some((member.clone(), absence(member, &heard, &absent, progress)?)))
+            .filter_map(|member| {
+                // A stop counts if it came after the view began; else the volume has run again since.
+                let stopped = if admitted.contains(member) { None } else { Some(latest..=progress) };
+                Some((member.clone(), absence(member, &heard, &absent, stopped)?))
+            })
             .collect();
         if !missing.is_empty() {
             return Decision::Wait(Waiting::Missing(missing));
@@ -96,8 +101,14 @@ fn recorded(record: &VolumeRecord) -> Option<Progress> {
     }
 }
 
-/// `None` where nothing that this volume has acknowledged is beyond the winner.
-fn absence(member: &Member, heard: &[&Facts], absent: &[&VolumeRecord], winner: Progress) -> Option<Absence> {
+/// `None` where nothing that this volume has acknowledged is beyond the winner. A volume that is not heard may have
+/// `stopped` in order somewhere in that range.
+fn absence(
+    member: &Member,
+    heard: &[&Facts],
+    absent: &[&VolumeRecord],
+    stopped: Option<RangeInclusive<Progress>>,
+) -> Option<Absence> {
     if let Some(facts) = heard.iter().find(|facts| facts.volume == member.volume) {
         return match &facts.data {
             Data::At { .. } | Data::Partial => None,
@@ -109,8 +120,9 @@ fn absence(member: &Member, heard: &[&Facts], absent: &[&VolumeRecord], winner: 
     let Some(record) = absent.iter().find(|record| record.volume == member.volume) else {
         return Some(Absence::NotHeard(None));
     };
-    let reached = recorded(record).is_some_and(|theirs| theirs <= winner);
-    (!reached).then_some(Absence::NotHeard(Some(record.at)))
+    let at = recorded(record);
+    let covered = stopped.zip(at).is_some_and(|(range, at)| range.contains(&at));
+    (!covered).then_some(Absence::NotHeard(Some(record.at)))
 }
 
 fn is_heard(heard: &[&Facts], record: &VolumeRecord) -> bool {

@@ -9,7 +9,8 @@
 //! Why the third is enough. A Primary view is recorded by its members, in order with the write sets, and a volume that
 //! joins is let in (`admitted`) by all members before it starts. Whatever Primary component came after the latest view
 //! that is known therefore had a member of that view in it; and each write is on the volume that acknowledged it. When
-//! all volumes of that view are heard, or are recorded as stopped in order no further than the winner, nothing is beyond.
+//! all volumes of that view are heard, or are recorded as stopped in order since it began and no further than the
+//! winner, nothing is beyond. A record that could not be written makes the others wait, and is never believed too much.
 
 mod elect;
 mod reasons;
@@ -202,3 +203,6 @@ fn found(situation: &Situation<'_>) -> Decision {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod simulation;

@@ -470,6 +470,13 @@ fn records_stand_for_those_who_are_absent() {
             "bootstrap all",
         ),
         (
+            "stopped before the view began: it has run again since",
+            at("a", 9, 8, "a b c"),
+            vec![at("b", 8, 8, "a b c")],
+            all(stopped("c", 7, 5, "a b c")),
+            "wait missing c",
+        ),
+        (
             "stopped further",
             me(),
             vec![at("b", 8, 5, "a b c")],
