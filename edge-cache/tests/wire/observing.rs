@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::{Edge, x_cache};
 use test_support::client::Client;
 use test_support::gate::Gate;
 use test_support::metrics::Metrics;
 use test_support::origin::{FakeOrigin, Reply};
 use test_support::wait::{DEADLINE, wait_until};
+
+use crate::support::{Edge, x_cache};
+use crate::tls::serving::site;
 
 async fn metrics(edge: &Edge) -> Metrics {
     Metrics::fetch(edge.admin()).await.unwrap()
@@ -22,8 +24,10 @@ async fn becomes(edge: &Edge, name: &str, labels: &[(&str, &str)], value: f64) {
 
 #[tokio::test]
 async fn every_metric_is_documented_and_every_documented_one_is_there() {
-    let origin = FakeOrigin::start().await.unwrap();
-    let edge = Edge::start(&origin, &[]).await;
+    // With TLS: a certificate and a handshake have their own.
+    let (_origin, authority, edge) = site(&[]).await;
+    authority.client(&["h2"]).connect(edge.tls(), "site.example").await.unwrap();
+    edge.metric_becomes("edge_cache_tls_handshakes_total", 1.0).await;
     let none = BTreeSet::new();
     let (documented, described) =
         (Metrics::documented("edge_cache_").unwrap(), metrics(&edge).await.described(""));

@@ -78,6 +78,25 @@ async fn a_body_of_unknown_length_and_interim_responses() {
 }
 
 #[tokio::test]
+async fn an_upload_is_longer_than_every_window() {
+    let (origin, authority, edge) = site(&[]).await;
+    // It answers when all of the body has come, and keeps the beginning.
+    origin.route("/upload", |request| {
+        Reply::ok(format!("{} {}", request.header("content-length").unwrap_or("none"), request.body.len()))
+    });
+    let mut h2 = authority.client(&["h2"]).http2(edge.tls(), "site.example").await;
+    let upload = |length: usize| {
+        let body = Full::new(Bytes::from(vec![b'x'; length]));
+        Request::post("https://site.example/upload").body(body).unwrap()
+    };
+    let (one, two) = tokio::join!(h2.clone().send_request(upload(5 << 20)), h2.send_request(upload(3 << 20)));
+    assert_eq!(
+        (text(one.unwrap()).await, text(two.unwrap()).await),
+        ("5242880 1048576".into(), "3145728 1048576".into())
+    );
+}
+
+#[tokio::test]
 async fn what_is_malformed_reaches_nobody() {
     let (origin, authority, edge) = site(&[]).await;
     origin.fallback(|_| Reply::ok("reached"));

@@ -4,5 +4,5 @@ mod frames;
 mod handshakes;
 mod http2;
 mod reloading;
-mod serving;
+pub(crate) mod serving;
 pub(crate) mod support;
