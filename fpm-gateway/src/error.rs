@@ -82,7 +82,7 @@ impl Failure {
             Self::Relay(RelayError::ClientStalled(_)) => Outcome::ClientStalled,
             Self::Relay(_) if started => Outcome::Truncated,
             Self::Relay(RelayError::Refused(_)) => Outcome::UpstreamRefused,
-            Self::Relay(RelayError::Broken(_)) => Outcome::UpstreamBroken,
+            Self::Relay(RelayError::Broken(_) | RelayError::Superseded) => Outcome::UpstreamBroken,
             Self::Relay(RelayError::UpstreamStalled(_)) => Outcome::UpstreamTimeout,
         }
     }

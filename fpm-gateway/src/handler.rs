@@ -23,7 +23,7 @@ use crate::admission::{Refusal, Visit};
 use crate::backend::{self, Backoff, ConnectError, Lease, Worker};
 use crate::error::{self, Failure, Outcome};
 use crate::lanes::Lane;
-use crate::relay::{self, RelayError};
+use crate::relay::{self, RelayError, SecondChance};
 use crate::request::{self, Inbound};
 use crate::server::{Ended, Gateway};
 
@@ -80,9 +80,10 @@ async fn serve(
         times.replica = Some(worker.endpoint().clone());
         // Also what the attempt before has set.
         request::strip_reserved(&mut inbound.params);
-        gateway.dependencies.steer(&mut inbound.params);
+        let told = gateway.dependencies.steer(&mut inbound.params);
         let asked = Instant::now();
-        let relayed = relay::relay(worker, inbound, gateway.config.read_timeout).await;
+        let again = repeatable.then_some(SecondChance { told: &told, budget: &gateway.budget });
+        let relayed = relay::relay(worker, inbound, gateway.config.read_timeout, again).await;
         let error = match relayed {
             Ok(end) => {
                 pass.ended(!inbound.replies.is_error());
@@ -96,6 +97,14 @@ async fn serve(
             Err(error @ RelayError::ClientStalled(_)) => {
                 lease.given_up();
                 return Err(error.into());
+            }
+            // Nor is this: it is left as if the client had gone.
+            Err(error @ RelayError::Superseded) => {
+                tracing::debug!(request = request::name(&inbound.params), %error, "trying once more");
+                gateway.metrics.upstream_error(error.kind());
+                gateway.metrics.retries.inc();
+                repeatable = false;
+                continue;
             }
             Err(error) => error,
         };

@@ -4,6 +4,7 @@
 //! 2. [`Dependencies::admit`]: while there is no database requests are refused at once ([`shedding`]).
 //! 3. [`Dependencies::steer`]: the others are told where to find what is healthy ([`steering`]).
 //! 4. [`Pass::ended`]: a request that fails is the first sign of a node that has just died.
+//!    [`Told::is_superseded`]: it may be tried again where it has.
 //! 5. [`status`]: what is known, for `/status` and the metrics.
 
 pub mod galera;
@@ -16,6 +17,7 @@ mod steering;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::discovery::{DiscoveryOptions, DnsError, discover};
 use common::fastcgi::Params;
 use common::shutdown::Shutdown;
@@ -74,8 +76,26 @@ impl Dependencies {
     }
 
     /// Tells PHP where its database and its cache are.
-    pub fn steer(&self, params: &mut Params) {
-        self.steering.apply(params);
+    pub fn steer(&self, params: &mut Params) -> Told<'_> {
+        Told { writer: self.steering.apply(params), dependencies: self }
+    }
+}
+
+/// What PHP was told with a request.
+#[derive(Debug)]
+pub struct Told<'a> {
+    writer: Option<Bytes>,
+    dependencies: &'a Dependencies,
+}
+
+impl Told<'_> {
+    /// Whether another node has taken the writer's place since. Waits for the writer's next answer, or until it has none, but
+    /// not for longer than `galera-timeout`.
+    pub async fn is_superseded(&self) -> bool {
+        match (&self.dependencies.galera, &self.writer) {
+            (Some(galera), Some(writer)) => galera.is_superseded(writer).await,
+            _ => false,
+        }
     }
 }
 

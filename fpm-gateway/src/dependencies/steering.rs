@@ -36,8 +36,8 @@ impl Steering {
         self.0.rcu(|values| Values { memcached: Some(servers.clone()), ..Values::clone(values) });
     }
 
-    /// Sets the parameters, which were stripped of what came from outside.
-    pub fn apply(&self, params: &mut Params) {
+    /// Sets the parameters, which were stripped of what came from outside; gives back the writer that PHP is told.
+    pub fn apply(&self, params: &mut Params) -> Option<Bytes> {
         let values = self.0.load();
         let named = [
             ("GALERA_WRITER", &values.writer),
@@ -49,6 +49,7 @@ impl Steering {
                 params.push(name, value.clone());
             }
         }
+        values.writer.clone()
     }
 }
 

@@ -17,7 +17,9 @@ use common::net::End;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
+use crate::backend::RetryBudget;
 use crate::backend::Worker;
+use crate::dependencies::Told;
 use crate::request::Inbound;
 
 /// Why a response is not complete.
@@ -32,6 +34,22 @@ pub enum RelayError {
     UpstreamStalled(Duration),
     #[error("the request's body did not come for {0:?}")]
     ClientStalled(Duration),
+    /// PHP has failed, and the node that it wrote to is not the writer any more. Nothing was passed on.
+    #[error("the database node has gone")]
+    Superseded,
+}
+
+/// Whether a request that PHP answers with 5xx may be tried once more.
+#[derive(Debug)]
+pub struct SecondChance<'a> {
+    pub told: &'a Told<'a>,
+    pub budget: &'a RetryBudget,
+}
+
+impl SecondChance<'_> {
+    async fn is_worth_it(&self) -> bool {
+        self.told.is_superseded().await && self.budget.spend()
+    }
 }
 
 impl RelayError {
@@ -52,6 +70,7 @@ impl RelayError {
             Self::Refused(_) => "refused",
             Self::UpstreamStalled(_) => "timeout",
             Self::ClientStalled(_) => "client",
+            Self::Superseded => "database",
         }
     }
 }
@@ -73,6 +92,7 @@ pub async fn relay(
     worker: &mut Worker,
     inbound: &mut Inbound,
     timeout: Duration,
+    again: Option<SecondChance<'_>>,
 ) -> Result<EndRequest, RelayError> {
     let keep_conn = worker.asks();
     let Worker { stream, decoder, uploaded, begun, .. } = worker;
@@ -91,7 +111,15 @@ pub async fn relay(
             event = io::response(&mut reader, decoder), if hearing => {
                 moved = Instant::now();
                 begun.get_or_insert(moved);
-                if let Some(end) = pass_on(event?, inbound)? {
+                let event = event?;
+                if let Some(ResponseEvent::Stdout(chunk)) = &event
+                    && let Some(again) = &again
+                    && inbound.replies.would_fail(chunk)
+                    && again.is_worth_it().await
+                {
+                    return Err(RelayError::Superseded);
+                }
+                if let Some(end) = pass_on(event, inbound)? {
                     return Ok(end);
                 }
             }

@@ -101,8 +101,13 @@ impl Replies {
         self.error
     }
 
+    /// This would be the beginning of a response that says so.
+    pub fn would_fail(&self, chunk: &[u8]) -> bool {
+        !self.started && chunk.starts_with(b"Status: 5")
+    }
+
     pub fn stdout(&mut self, chunk: Bytes) {
-        self.error |= !self.started && chunk.starts_with(b"Status: 5");
+        self.error |= self.would_fail(&chunk);
         self.started = true;
         self.outbox.append(|out| self.encoder.stdout(out, chunk));
     }

@@ -44,7 +44,17 @@ pub struct Galera {
     shedding: Arc<Shedding>,
     /// A request has failed: the writer is asked at once.
     doubt: Notify,
+    verdict: watch::Sender<Verdict>,
     pub writer_changes: Counter,
+}
+
+/// What is known of the writer, for those whose request has failed.
+#[derive(Debug, Default)]
+struct Verdict {
+    /// `host:port`; none while the cluster is lost.
+    writer: Option<String>,
+    /// When it last said that it is well.
+    well_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -81,6 +91,7 @@ impl Galera {
             steering,
             shedding,
             doubt: Notify::new(),
+            verdict: watch::Sender::default(),
             writer_changes: Counter::default(),
         })
     }
@@ -137,6 +148,22 @@ impl Galera {
         self.doubt.notify_waiters();
     }
 
+    /// Whether another node is the writer by now, and not the one that PHP was told. It is asked before its turn, and what it
+    /// says counts; its silence counts as far as it lasts within one time-out.
+    pub async fn is_superseded(&self, told: &[u8]) -> bool {
+        let asked = Instant::now();
+        let is_other =
+            |verdict: &Verdict| verdict.writer.as_deref().is_some_and(|writer| writer.as_bytes() != told);
+        let is_well = |verdict: &Verdict| verdict.well_at.is_some_and(|at| at > asked);
+        let mut verdicts = self.verdict.subscribe();
+        self.doubt();
+        let settled = verdicts.wait_for(|verdict| is_other(verdict) || is_well(verdict));
+        match tokio::time::timeout(self.config.timeout, settled).await {
+            Ok(Ok(verdict)) => is_other(&verdict),
+            _ => false,
+        }
+    }
+
     /// Completes when this node is the writer, and in doubt; not at once, so that a site that fails for reasons of
     /// its own does not make more questions than that.
     async fn doubted(&self, endpoint: &Endpoint) {
@@ -161,6 +188,9 @@ impl Galera {
             log_state(endpoint, before, after, node.trouble());
         }
         self.decide(&mut board, now);
+        if !wavering && board.decision.writer.as_ref() == Some(endpoint) {
+            self.verdict.send_modify(|verdict| verdict.well_at = Some(now));
+        }
         wavering
     }
 
@@ -206,6 +236,12 @@ impl Galera {
             _ => None,
         };
         self.shedding.set(loss);
+        let writer = decision.writer.as_ref().map(ToString::to_string);
+        self.verdict.send_modify(|verdict| {
+            if verdict.writer != writer {
+                *verdict = Verdict { writer, well_at: None };
+            }
+        });
         board.decision = decision;
     }
 
@@ -257,5 +293,87 @@ fn log_decision(before: &Decision, after: &Decision) {
     }
     for alarm in before.alarms.iter().filter(|alarm| !after.alarms.contains(alarm)) {
         tracing::info!(alarm = alarm.as_str(), "Galera alarm is over");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    fn node(last: u8) -> Endpoint {
+        Endpoint::Tcp(([10, 0, 0, last], 3306).into())
+    }
+
+    fn synced(index: u64) -> Answer {
+        let wsrep = Wsrep {
+            primary: true,
+            ready: true,
+            connected: true,
+            local_state: 4,
+            local_index: Some(index),
+            cluster_size: 2,
+            ..Wsrep::default()
+        };
+        Answer::Said(Observation { wsrep: Some(wsrep), read_only: false })
+    }
+
+    /// Two nodes, the first of which is the writer.
+    fn pair() -> Arc<Galera> {
+        let config = GaleraConfig {
+            nodes: Vec::new(),
+            user: String::new(),
+            password: None,
+            interval: Duration::from_millis(500),
+            timeout: Duration::from_secs(1),
+            queue: 100,
+            hold: Duration::from_mins(5),
+            shedding: true,
+        };
+        let thresholds = Thresholds { fall: 1, rise: 1 };
+        let galera = Galera::new(config, thresholds, Arc::default(), Arc::new(Shedding::new()));
+        galera.list(&[node(1), node(2)]);
+        for _ in 0..2 {
+            galera.note(&node(1), synced(0));
+            galera.note(&node(2), synced(1));
+        }
+        assert_eq!(galera.snapshot().1.writer, Some(node(1)));
+        galera
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_is_tried_again_only_where_another_node_writes() {
+        let told = b"10.0.0.1:3306";
+        // The writer answers: the request has failed for reasons of its own.
+        let galera = pair();
+        let waiting = tokio::spawn({
+            let galera = Arc::clone(&galera);
+            async move { galera.is_superseded(told).await }
+        });
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(!waiting.is_finished());
+        galera.note(&node(1), synced(0));
+        assert!(!waiting.await.unwrap());
+
+        // It is gone, which is found out while somebody waits.
+        let waiting = tokio::spawn({
+            let galera = Arc::clone(&galera);
+            async move { galera.is_superseded(told).await }
+        });
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        galera.note(&node(1), Answer::Unreachable("refused".into()));
+        assert!(waiting.await.unwrap());
+        // And at once for who comes later.
+        let began = Instant::now();
+        assert!(galera.is_superseded(told).await);
+        assert_eq!(began.elapsed(), Duration::ZERO);
+
+        // Nobody knows: not for longer than the time-out.
+        assert!(!pair().is_superseded(told).await);
+        assert_eq!(began.elapsed(), Duration::from_secs(1));
+
+        // Without a writer there is nowhere to go.
+        galera.note(&node(2), Answer::Unreachable("refused".into()));
+        assert!(!galera.is_superseded(b"10.0.0.2:3306").await);
     }
 }
