@@ -82,7 +82,14 @@ impl Nodes {
             .arg(format!("--records={}", self.folder.path().join("cluster").display()))
             .arg(format!("--sst-port={sst_port}"))
             .args(["--sst-method", self.method, "--provider-options", QUICK])
-            .args(["--buffer-pool=32MiB", "--gcache=32MiB", "--settle=1s", "--user=site", "--database=site"])
+            .args([
+                "--buffer-pool=32MiB",
+                "--gcache=32MiB",
+                "--settle=1s",
+                "--majority-patience=3s",
+                "--user=site",
+                "--database=site",
+            ])
             .args(["--set=innodb_log_file_size=8M", "--set=performance_schema=OFF", "--run-as=nobody"])
             .args(flags)
             .env("GALERA_ROOT_PASSWORD", ROOT_PASSWORD)

@@ -180,7 +180,20 @@ async fn crashes_of_all() {
     let bootstrapped = |slot| nodes.log(slot).matches("INFO bootstrapping").count();
     assert_eq!([bootstrapped(1), bootstrapped(2), bootstrapped(3)], [1, 1, 0], "the furthest has started");
 
-    // Two of three are killed and one of their volumes is lost: the third has no majority, and stays.
+    // Two of three are killed: the third has no majority, and stays. When the two are back all three agree to go on.
+    nodes.kill9(1);
+    nodes.kill9(3);
+    let lonely = serde_json::json!({"primary": false, "synced": false});
+    wait_until("no majority", PATIENCE, async || nodes.report(2).await["phase"]["running"] == lonely).await;
+    assert!(nodes.verb(2, "healthcheck").unwrap().status.success());
+    nodes.start(1).unwrap();
+    waits(&nodes, 1, &["slot 3"]).await;
+    nodes.start(3).unwrap();
+    synced(&nodes, &[1, 2, 3]).await;
+    assert!(nodes.log(2).contains("pc.bootstrap"), "{}", nodes.log(2));
+    rows.are_on(&nodes, &[1, 2, 3]).await;
+
+    // All are killed, and one volume is lost.
     for slot in [1, 2, 3] {
         nodes.kill9(slot);
     }
