@@ -447,7 +447,11 @@ impl Node {
     /// Says why nothing happens: at once when the reason changes, and every so often.
     pub(crate) fn say(&mut self, what: &str, why: &str) {
         let text = format!("{what}: {why}");
-        let again = self.said.as_ref().is_none_or(|(said, at)| *said != text || at.elapsed() >= REPEAT);
+        // Seconds and positions that move on are no other reason.
+        let same = |said: &str| {
+            said.chars().filter(|c| !c.is_ascii_digit()).eq(text.chars().filter(|c| !c.is_ascii_digit()))
+        };
+        let again = self.said.as_ref().is_none_or(|(said, at)| !same(said) || at.elapsed() >= REPEAT);
         if again {
             tracing::warn!("{text}");
             self.said = Some((text.clone(), Instant::now()));
