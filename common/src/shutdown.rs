@@ -5,6 +5,8 @@
 //! 3. `terminate` (a second signal, or the end of the grace period): everything ends at once.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,7 +17,7 @@ use tokio_util::task::TaskTracker;
 /// A handle on the service's end; clones share one state.
 #[derive(Debug, Clone)]
 pub struct Shutdown {
-    unready: CancellationToken,
+    leaving: Arc<AtomicBool>,
     drain: CancellationToken,
     terminate: CancellationToken,
     tasks: TaskTracker,
@@ -35,7 +37,7 @@ impl Shutdown {
     /// Without signals: for tests, and for a service inside another process.
     pub fn new(grace: Duration) -> Self {
         Self {
-            unready: CancellationToken::new(),
+            leaving: Arc::default(),
             drain: CancellationToken::new(),
             terminate: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -56,7 +58,7 @@ impl Shutdown {
                 _ = int.recv() => Duration::ZERO,
             };
             tracing::info!(grace = ?this.grace, ?delay, "draining");
-            this.unready.cancel();
+            this.leave();
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
                 _ = term.recv() => this.terminate(),
@@ -73,9 +75,14 @@ impl Shutdown {
         Ok(shutdown)
     }
 
+    /// Readiness fails from now on; everything else goes on.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
     /// Begins the drain.
     pub fn drain(&self) {
-        self.unready.cancel();
+        self.leave();
         self.drain.cancel();
     }
 
@@ -85,9 +92,10 @@ impl Shutdown {
         self.terminate.cancel();
     }
 
-    /// False as soon as the first signal has come: `/readyz` says so.
+    /// False as soon as the first signal has come: `/readyz` says so, and HTTP/1.1 responses say `Connection: close`, so that
+    /// clients go elsewhere with their next request and none is on its way when the connection is closed.
     pub fn is_ready(&self) -> bool {
-        !self.unready.is_cancelled()
+        !self.leaving.load(Ordering::Relaxed)
     }
 
     pub fn is_draining(&self) -> bool {

@@ -12,7 +12,8 @@ use common::listener::{Accepted, Bound, Listener};
 use common::net::{Stream, WriteDeadline};
 use common::shutdown::Shutdown;
 use common::telemetry::Registry;
-use http::{Request, Version};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -150,7 +151,11 @@ async fn connection(site: Arc<Site>, accepted: Accepted) {
             let (site, arrivals) = (Arc::clone(&site), Arc::clone(&arrivals));
             async move {
                 let arrival = arrivals.next();
-                let response = handle(site, peer, Scheme::Http, arrival.violation, request).await;
+                let mut response =
+                    handle(Arc::clone(&site), peer, Scheme::Http, arrival.violation, request).await;
+                if !site.shutdown.is_ready() {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 arrivals.answered(arrival, false);
                 Ok::<_, std::convert::Infallible>(response.map(|body| arrivals.attend(arrival, body)))
             }

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use common::http::forwarded::Scheme;
 use common::http::strict::{Limits, Patience, StrictRequests};
 use common::listener::Peer;
-use http::StatusCode;
-use http::header::UPGRADE;
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, StatusCode};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, body::Incoming};
@@ -45,7 +45,12 @@ where
                 (Arc::clone(&cache), Arc::clone(&interim), Arc::clone(&arrivals));
             async move {
                 let arrival = arrivals.next();
-                let response = handle(cache, peer, scheme, Some(interim), arrival.violation, request).await;
+                let handling =
+                    handle(Arc::clone(&cache), peer, scheme, Some(interim), arrival.violation, request);
+                let mut response = handling.await;
+                if !cache.shutdown.is_ready() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 arrivals.answered(arrival, response.status() == StatusCode::SWITCHING_PROTOCOLS);
                 Ok::<_, std::convert::Infallible>(response.map(|body| arrivals.attend(arrival, body)))
             }

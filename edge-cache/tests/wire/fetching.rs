@@ -329,6 +329,64 @@ async fn the_drain_finishes_requests_and_closes_connections() {
     assert_eq!(edge.shutdown().finish().await, common::shutdown::Drained::Clean);
 }
 
+/// So that nobody's next request is on its way when the connection is closed.
+#[tokio::test]
+async fn who_leaves_says_so_on_every_answer_before_it_closes_anything() {
+    let origin = FakeOrigin::start().await.unwrap();
+    origin.route("/", |_| Reply::ok("x").header("Cache-Control", "max-age=60"));
+    let edge = Edge::start(&origin, &[]).await;
+    let mut kept = Client::connect(edge.address).await.unwrap();
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    kept.send(get).await.unwrap();
+    assert_eq!(kept.response("GET").await.unwrap().header("connection"), None);
+    edge.shutdown().leave();
+    kept.send(get).await.unwrap();
+    let last = kept.response("GET").await.unwrap();
+    assert_eq!((last.status, last.header("connection"), last.text().as_str()), (200, Some("close"), "x"));
+    assert!(kept.is_closed().await);
+    // New connections are still taken.
+    assert_eq!(edge.get("/").await.status, 200);
+}
+
+/// nginx: `proxy_next_upstream error`.
+#[tokio::test]
+async fn an_origin_that_dies_with_a_request_is_no_loss_where_there_is_another() {
+    let dying = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = dying.local_addr().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = dying.accept().await.unwrap();
+            let mut head = [0; 1024];
+            let read = tokio::io::AsyncReadExt::read(&mut stream, &mut head).await.unwrap();
+            count.fetch_add(usize::from(read > 0), Ordering::Relaxed);
+        }
+    });
+    let origin = FakeOrigin::start().await.unwrap();
+    origin.fallback(|_| Reply::ok("here").header("Cache-Control", "no-store"));
+    let edge = Edge::in_front_of(&[&format!("http://{address}"), &origin.url()], &[]).await;
+    for n in 0..20 {
+        let answer = edge.get(&format!("/{n}")).await;
+        assert_eq!((answer.status, answer.text().as_str()), (200, "here"), "{n}");
+    }
+    assert!(asked.load(Ordering::Relaxed) > 0);
+    // What may have been done is not done again.
+    let mut refused = 0;
+    for n in 0..40 {
+        let path = format!("/post-{n}");
+        let answer = edge.request("POST", &path, &[], b"x").await;
+        if answer.status == 502 {
+            assert_eq!(origin.count(&path), 0);
+            refused += 1;
+            break;
+        }
+        // The endpoint that broke is tried last for a moment.
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(refused > 0);
+}
+
 #[tokio::test]
 async fn a_range_that_is_missed_fetches_the_whole_and_is_served_while_it_arrives() {
     let origin = FakeOrigin::start().await.unwrap();

@@ -343,3 +343,18 @@ async fn the_spool_has_a_limit() {
     third.send(&whole).await.unwrap();
     assert_eq!(third.response("POST").await.unwrap().text(), "250000");
 }
+
+/// So that no request of a cache in front is on its way when its connection is closed.
+#[tokio::test]
+async fn who_leaves_says_so_on_every_answer() {
+    let proxy = with_a_file(&[]).await;
+    let mut kept = Client::connect(proxy.address).await.unwrap();
+    kept.send(GET).await.unwrap();
+    assert_eq!(kept.response("GET").await.unwrap().header("connection"), None);
+    proxy.shutdown().leave();
+    kept.send(GET).await.unwrap();
+    let last = kept.response("GET").await.unwrap();
+    assert_eq!((last.status, last.header("connection")), (200, Some("close")));
+    assert!(kept.is_closed().await);
+    assert_eq!(proxy.get("/file.txt").await.status, 200);
+}

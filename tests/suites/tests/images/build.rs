@@ -17,7 +17,8 @@ fn errors_say_what_is_missing() {
     }
     let path = empty.path().display().to_string();
     let absent = format!("unix://{path}/absent.sock");
-    let cases: [(&[&str], &[(&str, &str)], &str); 5] = [
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+    let cases: [Case<'_>; 5] = [
         (&["apache"], &[], "there is no image apache; there are: edge-cache web-proxy fpm-gateway phpfpm"),
         (&["--squash"], &[], "there is no option --squash"),
         (&["--push"], &[], "--push needs a value"),

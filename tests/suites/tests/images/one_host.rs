@@ -1,6 +1,7 @@
 //! `compose/compose.yaml` with the sample site, from nothing to nothing.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
@@ -174,8 +175,8 @@ impl Stack {
         let listed = self.daemon.docker(&["ps", "--all", "--format", "{{.Names}}"]).unwrap_or_default();
         for name in listed.lines() {
             let output = self.daemon.command("docker").args(["logs", "--tail", "30", name]).output();
-            all +=
-                &format!("--- {name}\n{}", output.map(|it| suites::docker::printed(&it)).unwrap_or_default());
+            let output = output.map(|it| suites::docker::printed(&it)).unwrap_or_default();
+            let _ = write!(all, "--- {name}\n{output}");
         }
         all
     }
@@ -187,12 +188,12 @@ impl Stack {
             let output = self.daemon.command("docker").args(["logs", &gateway]).output().ok()?;
             let log = suites::docker::printed(&output);
             // Those of PHP-FPM end in its port, as do the gateway's own; their networks tell nothing.
-            let line = log.lines().filter(|line| line.contains("endpoints changed")).filter_map(|line| {
+            let mut line = log.lines().filter(|line| line.contains("endpoints changed")).filter_map(|line| {
                 let (_, now) = line.split_once("now=")?;
                 let addresses: Vec<&str> = now.split_whitespace().collect();
                 addresses.iter().any(|address| self.is_php(address)).then_some(addresses.len())
             });
-            (line.last() == Some(replicas)).then_some(())
+            (line.next_back() == Some(replicas)).then_some(())
         };
         wait_for(&format!("{replicas} replicas"), Duration::from_secs(30), known).await;
     }

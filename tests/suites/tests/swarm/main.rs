@@ -1,8 +1,7 @@
 //! The whole stack on three real Swarm nodes with GlusterFS, under a steady load from outside: deployed, scaled, updated, killed
 //! piece by piece, cut off, stopped and started again. One story, since each scene goes on from the last.
 //!
-//! `SWARM_REPORT=FILE` writes the table of what was seen. `SWARM_SCENES=kill,drain` plays only the scenes whose title has one of
-//! these words (what comes between them is done without visitors looking). `DRUPAL_ROOT` names a Drupal tree to use.
+//! `SWARM_REPORT=FILE` writes the table of what was seen.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bed;

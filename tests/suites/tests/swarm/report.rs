@@ -28,6 +28,8 @@ pub(crate) struct Scene {
     pub(crate) requests: usize,
     pub(crate) failed: Vec<Seen>,
     pub(crate) repeated: usize,
+    /// Why.
+    pub(crate) repeated_for: Vec<String>,
     pub(crate) p99: Duration,
     /// From the fault or order until the last request ended that failed or took more than two seconds.
     pub(crate) recovered: Duration,
@@ -57,6 +59,7 @@ impl Scene {
             settled,
             requests: seen.len(),
             repeated: seen.iter().filter(|seen| seen.repeated.is_some()).count(),
+            repeated_for: seen.iter().filter_map(|seen| seen.repeated.clone()).collect(),
             failed: seen.into_iter().filter(|seen| seen.failed.is_some()).collect(),
             p99,
             recovered: recovered.unwrap_or_default(),

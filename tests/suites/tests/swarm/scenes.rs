@@ -414,15 +414,9 @@ fn compose_files() -> anyhow::Result<TempDir> {
 /// The drupal image puts the site on the shared volume.
 async fn place_site(bed: &Bed) -> anyhow::Result<()> {
     let site = format!("{}:/var/www/site", bed.shared().join("site").display());
-    let mut arguments = vec!["run", "--rm", "--network", "none", "--volume", &site];
-    let drupal = std::env::var("DRUPAL_ROOT").ok().map(|tree| format!("{tree}:/source:ro"));
-    if let Some(source) = &drupal {
-        arguments.extend(["--volume", source, "--env", "SITE_SOURCE=folder"]);
-    } else {
-        arguments.extend(["--env", "SITE_SOURCE=sample"]);
-    }
     let image = image(bed, "drupal", "v1");
-    arguments.push(&image);
+    let arguments =
+        ["run", "--rm", "--network", "none", "--volume", &site, "--env", "SITE_SOURCE=sample", &image];
     bed.docker(&arguments).await.map(drop)
 }
 

@@ -45,6 +45,9 @@ impl Story {
         for fault in scene.faults() {
             println!("      FAULT: {fault}");
         }
+        for why in scene.repeated_for.iter().take(3) {
+            println!("      repeated: {why}");
+        }
         self.report.scenes.push(scene);
     }
 
