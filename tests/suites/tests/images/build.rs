@@ -7,6 +7,9 @@ use std::process::Command;
 use suites::docker::{printed, succeed};
 use suites::service::root;
 
+/// Arguments, variables, and what is said of them.
+type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+
 #[test]
 fn errors_say_what_is_missing() {
     let empty = tempfile::tempdir().unwrap();
@@ -17,7 +20,6 @@ fn errors_say_what_is_missing() {
     }
     let path = empty.path().display().to_string();
     let absent = format!("unix://{path}/absent.sock");
-    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
     let cases: [Case<'_>; 5] = [
         (&["apache"], &[], "there is no image apache; there are: edge-cache web-proxy fpm-gateway phpfpm"),
         (&["--squash"], &[], "there is no option --squash"),
