@@ -44,6 +44,8 @@ impl Bed {
         let state = PathBuf::from(format!("/var/tmp/enjambre-swarm-{}", std::process::id()));
         let mut command = std::process::Command::new("sh");
         command.args(["-c", "sleep infinity | exec \"$@\"", "bed"]).arg(script()).arg("up").arg(&state);
+        // Of the run before.
+        std::fs::write(log, "")?;
         let mut group = Group::spawn(command, log)?;
         let end = Instant::now() + PATIENCE;
         while !group.log().lines().any(|line| line == "ready") {
