@@ -21,7 +21,7 @@ pub(crate) async fn build(bed: &Bed, log: &Path) -> anyhow::Result<Vec<(&'static
     let daemon = Daemon::start(Reach::Host).await?;
     let mut command = daemon.command(root().join("docker/build"));
     command.args(["--offline-base", "--network", "host", "--tag", "v1", "--push", &repository(bed)]);
-    if let Ok(profile) = std::env::var("SWARM_PROFILE") {
+    if let Ok(profile) = std::env::var("IMAGES_PROFILE") {
         command.args(["--profile", &profile]);
     }
     let file = std::fs::File::create(log)?;
