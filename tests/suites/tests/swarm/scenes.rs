@@ -39,6 +39,11 @@ pub(crate) async fn deployed() -> anyhow::Result<Story> {
 
     // The secrets are made beside the files, and those of this checkout are not ours.
     let compose = compose_files()?;
+    if !std::path::Path::new("/proc/net/ip_vs").exists() {
+        println!(
+            "\nnote: swarm: this kernel has no IPVS: host ports in the place of the routing mesh, dnsrr in that of addresses"
+        );
+    }
     let began = Instant::now();
     bed.deploy(compose.path(), &variables(&bed, "v1")).await?;
     let first = first_page(&bed).await?;
