@@ -23,6 +23,8 @@ use crate::visitors::{Anonymous, Commenter, Uncached, Uploader};
 const CONNECT: Duration = Duration::from_secs(1);
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(15);
+/// Requests on one connection.
+const STAY: usize = 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
@@ -64,6 +66,8 @@ pub(crate) struct Front {
     addresses: Vec<SocketAddr>,
     next: usize,
     kept: Option<Client>,
+    /// Requests on the kept connection that are left: then the next node has its turn, so that all of them have visitors.
+    left: usize,
 }
 
 /// A front, with a note of what came of each request.
@@ -80,7 +84,7 @@ pub(crate) struct Load {
 
 impl Front {
     pub(crate) fn new(addresses: &[SocketAddr], first: usize) -> Self {
-        Self { addresses: addresses.to_vec(), next: first, kept: None }
+        Self { addresses: addresses.to_vec(), next: first, kept: None, left: STAY }
     }
 
     /// The answer, and why it was asked for twice.
@@ -96,6 +100,7 @@ impl Front {
         if method != "GET" {
             // On a connection of its own: a kept one may just be closing.
             self.kept = None;
+            self.next += 1;
             headers.push(("Connection", "close"));
             return (self.once(method, path, &headers, body).await, None);
         }
@@ -128,7 +133,11 @@ impl Front {
             .flatten()
             .with_context(|| format!("{method} {path} at {node}"))?;
         ensure!(response.is_complete(), "{method} {path} at {node}: the answer breaks off");
-        if !response.header("connection").is_some_and(|value| value.contains("close")) {
+        self.left = self.left.saturating_sub(1);
+        if self.left == 0 {
+            self.next += 1;
+            self.left = STAY;
+        } else if !response.header("connection").is_some_and(|value| value.contains("close")) {
             self.kept = Some(client);
         }
         Ok(response)
