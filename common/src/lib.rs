@@ -8,6 +8,7 @@ pub mod http;
 pub mod limits;
 pub mod listener;
 pub mod net;
+pub mod retry_budget;
 pub mod rules;
 pub mod shutdown;
 pub mod telemetry;

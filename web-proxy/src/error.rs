@@ -2,6 +2,8 @@
 
 mod pages;
 
+use std::io;
+
 use common::http::error_page;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
@@ -25,13 +27,13 @@ pub enum Error {
     #[error(transparent)]
     Dns(#[from] common::discovery::DnsError),
     #[error("docroot = {path}: {cause}")]
-    Docroot { path: String, cause: std::io::Error },
+    Docroot { path: String, cause: io::Error },
     #[error("internal: {folder}: {cause}")]
-    Internal { folder: String, cause: std::io::Error },
+    Internal { folder: String, cause: io::Error },
     #[error("cannot open the access log {destination}: {cause}")]
-    AccessLog { destination: String, cause: std::io::Error },
+    AccessLog { destination: String, cause: io::Error },
     #[error("cannot wait for signals: {0}")]
-    Signal(std::io::Error),
+    Signal(io::Error),
 }
 
 /// Why a request gets a page of ours.
@@ -133,6 +135,12 @@ fn describe(failure: &Failure) -> (Kind, StatusCode, &'static str) {
             RouteError::Denied { .. }
             | RouteError::NoIndex
             | RouteError::Map(MapError::NotPermitted | MapError::Outside | MapError::Special) => forbidden(),
+            // Another replica may well have it.
+            RouteError::Map(MapError::Io(error)) if is_away(error) => (
+                Kind::Error,
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The site's files cannot be reached at the moment.",
+            ),
             RouteError::Map(MapError::Io(_) | MapError::NotCached) => {
                 (Kind::Error, StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read at the moment.")
             }
@@ -176,6 +184,12 @@ fn denied(status: StatusCode) -> (Kind, StatusCode, &'static str) {
 
 const fn forbidden() -> (Kind, StatusCode, &'static str) {
     (Kind::Denied, StatusCode::FORBIDDEN, "This address is not open to visitors.")
+}
+
+/// A file server, or a replicated volume without its majority, that is not there.
+fn is_away(error: &io::Error) -> bool {
+    use io::ErrorKind::{HostUnreachable, NotConnected, StaleNetworkFileHandle, TimedOut};
+    matches!(error.kind(), NotConnected | StaleNetworkFileHandle | TimedOut | HostUnreachable)
 }
 
 const fn of_fastcgi(error: &FastCgiError) -> (StatusCode, &'static str) {

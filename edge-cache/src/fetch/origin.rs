@@ -4,7 +4,8 @@
 //! 2. A kept connection is used where there is one, otherwise a new one is made within a deadline.
 //! 3. What was never sent is sent again elsewhere. What may have been sent is sent again once, when it is idempotent and has
 //!    no body: over a new connection where a kept one has closed without a word, and to another endpoint where the connection
-//!    was new, or the endpoint has vanished.
+//!    was new, or the endpoint has vanished. So is what another endpoint answers with 502 or 503, within a budget: in
+//!    overload, where all of them say so, little is asked twice.
 //! 4. [`OriginBody`] gives the connection back when it has been read to its end, and never otherwise.
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use common::discovery::Endpoints;
 use common::http::strict::{self, Exchanges, StrictResponses, Violation, violation_in};
 use common::net::{End, Endpoint};
+use common::retry_budget::RetryBudget;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, Request, Response, StatusCode, request, response};
 use http_body::{Body, Frame, SizeHint};
@@ -66,6 +68,8 @@ pub enum FetchError {
 #[derive(Debug)]
 pub struct Origin {
     endpoints: watch::Receiver<Endpoints>,
+    /// For answers that another endpoint may have better.
+    budget: RetryBudget,
     pools: Mutex<HashMap<Endpoint, Arc<Pool>>>,
 }
 
@@ -121,7 +125,7 @@ const BUFFER_ROOM: usize = 8 << 10;
 
 impl Origin {
     pub fn new(endpoints: watch::Receiver<Endpoints>) -> Self {
-        Self { endpoints, pools: Mutex::default() }
+        Self { endpoints, budget: RetryBudget::new(), pools: Mutex::default() }
     }
 
     /// The number of endpoints known now.
@@ -156,6 +160,7 @@ impl Origin {
         limits: Limits,
     ) -> Result<(response::Parts, OriginBody), FetchError> {
         let uploaded = body.progress();
+        self.budget.earn();
         // A request without a body can be made again from its head, once.
         let mut replay = (body.is_empty() && is_idempotent(&head.method)).then(|| head.clone());
         let mut may_reuse = true;
@@ -183,6 +188,21 @@ impl Origin {
             };
             connection.exchanges.begin();
             let mut refused = match connection.sender.try_send_request(request).await {
+                // A replica that cannot work is no reason to fail where there is another (HAProxy: `retry-on 502 503`).
+                Ok(response)
+                    if cannot_work(response.status())
+                        && replay.is_some()
+                        && tried.len() + 1 < self.endpoints()
+                        && self.budget.spend() =>
+                {
+                    let Some(head) = replay.take() else {
+                        return Ok(accept(response, connection, lease, limits));
+                    };
+                    tracing::info!(%endpoint, status = %response.status(), "the origin cannot answer: asking another one");
+                    request = Request::from_parts(head, RequestBody::empty());
+                    tried.push(endpoint);
+                    continue;
+                }
                 Ok(response) => return Ok(accept(response, connection, lease, limits)),
                 Err(refused) => refused,
             };
@@ -390,6 +410,11 @@ impl Body for OriginBody {
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
     }
+}
+
+/// What a proxy says that cannot reach what is behind it, or its files.
+const fn cannot_work(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// How a connection ended before there was an answer; `None` if there was one that is none, or the request was wrong.

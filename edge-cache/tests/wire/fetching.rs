@@ -387,6 +387,35 @@ async fn an_origin_that_dies_with_a_request_is_no_loss_where_there_is_another() 
     assert!(refused > 0);
 }
 
+/// HAProxy: `retry-on 502 503`, and a budget for when all of them say so.
+#[tokio::test]
+async fn an_origin_that_cannot_work_is_no_loss_where_there_is_another() {
+    let (broken, origin) = (FakeOrigin::start().await.unwrap(), FakeOrigin::start().await.unwrap());
+    broken.fallback(|_| Reply::new(503).header("Retry-After", "1"));
+    origin.fallback(|_| Reply::ok("here").header("Cache-Control", "no-store"));
+    let edge = Edge::in_front_of(&[&broken.url(), &origin.url()], &[]).await;
+    for n in 0..20 {
+        let answer = edge.get(&format!("/{n}")).await;
+        assert_eq!((answer.status, answer.text().as_str()), (200, "here"), "{n}");
+    }
+    // Once each, whatever the other one says; and not everything twice.
+    let both = FakeOrigin::start().await.unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    for origin in [&broken, &both] {
+        let count = Arc::clone(&count);
+        origin.fallback(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Reply::new(503)
+        });
+    }
+    let edge = Edge::in_front_of(&[&broken.url(), &both.url()], &["--keep=0s"]).await;
+    for n in 0..200 {
+        assert_eq!(edge.get(&format!("/{n}")).await.status, 503);
+    }
+    let asked = count.load(Ordering::Relaxed);
+    assert!(asked > 200 && asked <= 200 + 20 + 40, "{asked}");
+}
+
 #[tokio::test]
 async fn a_range_that_is_missed_fetches_the_whole_and_is_served_while_it_arrives() {
     let origin = FakeOrigin::start().await.unwrap();

@@ -5,12 +5,11 @@
 //! - [`connect`]: a [`Worker`], a connection together with the permit that counts it.
 //! - [`Lease`]: a worker in use; what it does after its response is its [`aftermath`].
 //! - [`Accounting`]: how a replica says that a worker is free. Pure.
-//! - [`Outlier`]: whether one that is alive fails too much; [`RetryBudget`]: what may be sent twice. Pure.
+//! - [`Outlier`]: whether one that is alive fails too much. Pure.
 
 mod accounting;
 mod aftermath;
 mod breaker;
-mod budget;
 mod fleet;
 mod outlier;
 mod worker;
@@ -18,7 +17,6 @@ mod worker;
 pub use accounting::{Accounting, Heard};
 pub use aftermath::Lease;
 pub use breaker::{Breaker, Sign};
-pub use budget::RetryBudget;
 pub use fleet::{Fleet, ReplicaId, Snapshot, Standing, Watched};
 pub use outlier::Outlier;
 pub use worker::{Backoff, ConnectError, Worker, connect};

@@ -17,10 +17,10 @@ use common::net::End;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
-use crate::backend::RetryBudget;
 use crate::backend::Worker;
 use crate::dependencies::Told;
 use crate::request::Inbound;
+use common::retry_budget::RetryBudget;
 
 /// Why a response is not complete.
 #[derive(Debug, thiserror::Error)]

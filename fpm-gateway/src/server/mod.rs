@@ -12,13 +12,13 @@ use common::telemetry::Registry;
 
 use crate::admin::GatewayPages;
 use crate::admission::{Admission, Limits};
-use crate::backend::RetryBudget;
 use crate::config::Config;
 use crate::dependencies::Dependencies;
 use crate::discovery;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::share;
+use common::retry_budget::RetryBudget;
 
 pub use connection::Ended;
 pub use replies::Replies;

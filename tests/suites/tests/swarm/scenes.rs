@@ -186,7 +186,8 @@ pub(crate) async fn nodes_lost(story: &mut Story) {
         spread_again(bed).await?;
         healed(bed).await
     };
-    story.scene("its network comes back", Bound::Nothing, heal).await;
+    // Until they are stopped its containers are found again, and know nothing of what has happened.
+    story.scene("its network comes back", Bound::InFlight, heal).await;
 }
 
 pub(crate) async fn brick_lost(story: &mut Story) {

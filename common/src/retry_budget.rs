@@ -1,3 +1,5 @@
+//! What may be sent twice.
+
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// How many requests may be sent a second time: a part of all, so that retries do not multiply the load that made them
