@@ -250,7 +250,11 @@ pub(crate) async fn stopped_and_started(story: &mut Story) {
             for path in ["/", "/articles", "/me", "/login"] {
                 let began = Instant::now();
                 let (answer, repeated) = front.ask("GET", path, &[], b"").await;
-                let failed = answer.err().map(|error| format!("{error:#}"));
+                let failed = match answer {
+                    Ok(answer) if answer.status < 400 => None,
+                    Ok(answer) => Some(format!("{path}: {}", answer.status)),
+                    Err(error) => Some(format!("{error:#}")),
+                };
                 let kind = crate::load::Kind::Session;
                 record.add(crate::load::Seen { kind, began, ended: Instant::now(), repeated, failed });
             }
