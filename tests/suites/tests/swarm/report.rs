@@ -15,7 +15,8 @@ pub(crate) enum Bound {
     Nothing,
     /// Requests in flight on what was killed: those that may be sent twice are, and are answered then.
     InFlight,
-    /// Everything but what the edge has: there is no database.
+    /// Everything but what the edge has: there is no database. A write has taken the page that it changed out of the edge that
+    /// it went through (RFC 9111, section 4.4), and a page that is not there cannot be served.
     Outage,
 }
 
@@ -83,7 +84,7 @@ impl Scene {
             let allowed = match self.bound {
                 Bound::Nothing => false,
                 Bound::InFlight => seen.kind == Kind::Write,
-                Bound::Outage => seen.kind != Kind::Anonymous,
+                Bound::Outage => seen.kind != Kind::Anonymous || why.contains("fwd=uri-miss"),
             };
             if !allowed {
                 faults.push(format!("{:?}: {why}; first attempt: {:?}", seen.kind, seen.repeated));
