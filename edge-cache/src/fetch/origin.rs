@@ -119,6 +119,8 @@ const MAX_IDLE: usize = 256;
 const READY_WITHIN: Duration = Duration::from_millis(20);
 /// After a failed connect an endpoint is only tried when there is no other.
 const DOWN_FOR: Duration = Duration::from_secs(1);
+/// The same after an answer that it cannot work. Where all say so the one with the least to do is asked.
+const SICK_FOR: Duration = Duration::from_secs(5);
 const MAX_HEADERS: usize = 512;
 /// What hyper's buffer holds beside a head.
 const BUFFER_ROOM: usize = 8 << 10;
@@ -176,7 +178,7 @@ impl Origin {
                 None => match Self::connect(&endpoint, limits).await {
                     Ok(connection) => connection,
                     Err(error) => {
-                        pool.mark_down();
+                        pool.mark_down(DOWN_FOR);
                         tracing::warn!(%endpoint, %error, "cannot connect to the origin");
                         tried.push(endpoint);
                         if tried.len() >= self.endpoints() {
@@ -187,7 +189,11 @@ impl Origin {
                 },
             };
             connection.exchanges.begin();
-            let mut refused = match connection.sender.try_send_request(request).await {
+            let answer = connection.sender.try_send_request(request).await;
+            if answer.as_ref().is_ok_and(|response| cannot_work(response.status())) {
+                pool.mark_down(SICK_FOR);
+            }
+            let mut refused = match answer {
                 // A replica that cannot work is no reason to fail where there is another (HAProxy: `retry-on 502 503`).
                 Ok(response)
                     if cannot_work(response.status())
@@ -226,7 +232,7 @@ impl Origin {
                     tracing::info!(%endpoint, error = %failed, "the origin has gone with a request: asking another one");
                     request = Request::from_parts(head, RequestBody::empty());
                     may_reuse = false;
-                    pool.mark_down();
+                    pool.mark_down(DOWN_FOR);
                     tried.push(endpoint);
                 }
                 _ => return Err(failed),
@@ -332,13 +338,13 @@ impl Pool {
         self.lock_down().is_some_and(|until| now < until)
     }
 
-    fn mark_down(&self) {
-        *self.lock_down() = Some(Instant::now() + DOWN_FOR);
+    fn mark_down(&self, pause: Duration) {
+        *self.lock_down() = Some(Instant::now() + pause);
     }
 
     /// Closes what is kept: the other end is not there any more.
     fn forget(&self) {
-        self.mark_down();
+        self.mark_down(DOWN_FOR);
         self.lock_idle().clear();
     }
 
