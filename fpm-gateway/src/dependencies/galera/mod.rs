@@ -157,7 +157,9 @@ impl Galera {
         let is_well = |verdict: &Verdict| verdict.well_at.is_some_and(|at| at > asked);
         let mut verdicts = self.verdict.subscribe();
         self.doubt();
-        let settled = verdicts.wait_for(|verdict| is_other(verdict) || is_well(verdict));
+        // Without any writer nobody would do better.
+        let settled =
+            verdicts.wait_for(|verdict| verdict.writer.is_none() || is_other(verdict) || is_well(verdict));
         match tokio::time::timeout(self.config.timeout, settled).await {
             Ok(Ok(verdict)) => is_other(&verdict),
             _ => false,
