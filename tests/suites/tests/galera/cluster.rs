@@ -94,7 +94,7 @@ async fn a_killed_writer_is_replaced_and_not_at_once_put_back() {
         seen.len(),
     );
     // Those whose node died under them were asked again, with the new one.
-    let struck = seen.iter().filter(|seen| seen.began < killed && seen.ended > killed).count();
+    let struck = seen.iter().filter(|seen| seen.began < announced && seen.ended > announced).count();
     assert!(struck > 0, "the writer was killed under load");
     // What was answered well is there; what failed may be there, if the answer was lost.
     let stored: BTreeSet<usize> = cluster
