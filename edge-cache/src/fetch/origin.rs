@@ -189,27 +189,23 @@ impl Origin {
                 },
             };
             connection.exchanges.begin();
-            let answer = connection.sender.try_send_request(request).await;
-            if answer.as_ref().is_ok_and(|response| cannot_work(response.status())) {
-                pool.mark_down(SICK_FOR);
-            }
-            let mut refused = match answer {
-                // A replica that cannot work is no reason to fail where there is another (HAProxy: `retry-on 502 503`).
-                Ok(response)
-                    if cannot_work(response.status())
-                        && replay.is_some()
-                        && tried.len() + 1 < self.endpoints()
-                        && self.budget.spend() =>
-                {
-                    let Some(head) = replay.take() else {
-                        return Ok(accept(response, connection, lease, limits));
-                    };
-                    tracing::info!(%endpoint, status = %response.status(), "the origin cannot answer: asking another one");
-                    request = Request::from_parts(head, RequestBody::empty());
-                    tried.push(endpoint);
-                    continue;
+            let mut refused = match connection.sender.try_send_request(request).await {
+                Ok(response) => {
+                    if cannot_work(response.status()) {
+                        pool.mark_down(SICK_FOR);
+                        // No reason to fail where there is another (HAProxy: `retry-on 502 503`).
+                        if tried.len() + 1 < self.endpoints()
+                            && let Some(head) = replay.take_if(|_| self.budget.spend())
+                        {
+                            tracing::info!(%endpoint, status = %response.status(), "the origin cannot work: asking another one");
+                            request = Request::from_parts(head, RequestBody::empty());
+                            may_reuse = false;
+                            tried.push(endpoint);
+                            continue;
+                        }
+                    }
+                    return Ok(accept(response, connection, lease, limits));
                 }
-                Ok(response) => return Ok(accept(response, connection, lease, limits)),
                 Err(refused) => refused,
             };
             let end = end(refused.error());

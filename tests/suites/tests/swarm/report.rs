@@ -90,7 +90,7 @@ impl Scene {
                 faults.push(format!("{:?}: {why}; first attempt: {:?}", seen.kind, seen.repeated));
             }
         }
-        let writes = self.failed.iter().filter(|seen| seen.kind == Kind::Write).count();
+        let writes = self.failed_writes();
         if self.bound == Bound::InFlight && writes > 3 {
             faults.push(format!("{writes} writes failed: more than can have been in flight"));
         }
@@ -99,8 +99,12 @@ impl Scene {
 }
 
 impl Scene {
+    fn failed_writes(&self) -> usize {
+        self.failed.iter().filter(|seen| seen.kind == Kind::Write).count()
+    }
+
     pub(crate) fn line(&self) -> String {
-        let writes = self.failed.iter().filter(|seen| seen.kind == Kind::Write).count();
+        let writes = self.failed_writes();
         format!(
             "{}: {} requests, {} failed ({writes} writes), {} repeated, p99 {} ms, recovered {}, settled {}, {} lost",
             self.title,
@@ -124,7 +128,7 @@ impl Report {
         text.push_str("\n| | requests | failed | of them writes | repeated | p99 | recovered after | settled after | lost writes |\n");
         text.push_str("|---|---|---|---|---|---|---|---|---|\n");
         for scene in &self.scenes {
-            let writes = scene.failed.iter().filter(|seen| seen.kind == Kind::Write).count();
+            let writes = scene.failed_writes();
             let _ = writeln!(
                 text,
                 "| {} | {} | {} | {writes} | {} | {} ms | {} | {} | {} |",
