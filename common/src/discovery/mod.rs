@@ -29,6 +29,22 @@ use crate::shutdown::Shutdown;
 /// The endpoints in use, sorted and without duplicates; empty until a first answer has come.
 pub type Endpoints = Arc<[Endpoint]>;
 
+/// The endpoints in use. A request that comes before the first answer of DNS, to a service that has just been started, waits
+/// for it up to `patience` (nginx and HAProxy look names up before they listen). Cancel safe.
+pub async fn known(endpoints: &watch::Receiver<Endpoints>, patience: Duration) -> Endpoints {
+    let now = Endpoints::clone(&endpoints.borrow());
+    if !now.is_empty() {
+        return now;
+    }
+    let mut coming = endpoints.clone();
+    let first = coming.wait_for(|endpoints| !endpoints.is_empty());
+    match tokio::time::timeout(patience, first).await {
+        Ok(Ok(first)) => Endpoints::clone(&first),
+        // Too late, or nobody looks any more.
+        _ => now,
+    }
+}
+
 /// One look-up of a host name's addresses.
 pub trait Lookup: Send + Sync + 'static {
     /// Every address of `host`; an error says why there is none.

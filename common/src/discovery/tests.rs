@@ -75,6 +75,31 @@ async fn a_name_is_followed_and_a_failed_answer_keeps_the_last_good_one() {
     assert_eq!(endpoints.borrow().len(), 1, "and the last list stays");
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_comes_before_the_first_answer_waits_for_it_and_not_for_ever() {
+    let (sender, endpoints) = watch::channel(Endpoints::from([]));
+    let patience = Duration::from_secs(2);
+    let began = tokio::time::Instant::now();
+    assert!(known(&endpoints, patience).await.is_empty());
+    assert_eq!(began.elapsed(), patience);
+
+    let one: Endpoints = [Endpoint::Unix("/run/one.sock".into())].into();
+    let (found, ()) = tokio::join!(known(&endpoints, patience), async {
+        tokio::time::sleep(patience / 2).await;
+        sender.send_replace(Endpoints::clone(&one));
+    });
+    assert_eq!(found, one);
+    assert_eq!(began.elapsed(), patience * 3 / 2);
+
+    // What is known is there at once, also when nobody looks any more.
+    drop(sender);
+    assert_eq!(known(&endpoints, patience).await, one);
+    let (sender, never) = watch::channel(Endpoints::from([]));
+    drop(sender);
+    assert!(known(&never, patience).await.is_empty());
+    assert_eq!(began.elapsed(), patience * 3 / 2);
+}
+
 /// A DNS server of one answer, to see the real resolver ask a named server over UDP.
 #[tokio::test]
 async fn the_resolver_asks_the_server_it_is_given() {

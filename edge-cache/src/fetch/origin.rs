@@ -18,7 +18,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::discovery::Endpoints;
+use common::discovery::{self, Endpoints};
 use common::http::strict::{self, Exchanges, StrictResponses, Violation, violation_in};
 use common::net::{End, Endpoint};
 use common::retry_budget::RetryBudget;
@@ -163,6 +163,8 @@ impl Origin {
     ) -> Result<(response::Parts, OriginBody), FetchError> {
         let uploaded = body.progress();
         self.budget.earn();
+        // Nearly always they are.
+        discovery::known(&self.endpoints, limits.connect).await;
         // A request without a body can be made again from its head, once.
         let mut replay = (body.is_empty() && is_idempotent(&head.method)).then(|| head.clone());
         let mut may_reuse = true;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::support::{Edge, x_cache};
 use futures_util::future::join_all;
 use test_support::client::Client;
+use test_support::dns::FakeDns;
 use test_support::gate::Gate;
 use test_support::origin::{FakeOrigin, Reply};
 use test_support::wait::{DEADLINE, wait_until};
@@ -449,4 +450,23 @@ async fn a_range_of_what_is_not_stored_is_passed_on() {
         assert_eq!((part.status, part.text().as_str()), (206, "345"));
     }
     assert_eq!(origin.count("/"), 3, "the whole is tried once only");
+}
+
+#[tokio::test]
+async fn a_request_before_the_first_answer_of_dns_waits_for_it() {
+    let origin = FakeOrigin::start().await.unwrap();
+    origin.route("/", |request| Reply::ok(request.method.clone()).header("Cache-Control", "max-age=60"));
+    let gate = Gate::new();
+    let dns = FakeDns::start(&gate).await.unwrap();
+    let port = origin.url().rsplit_once(':').unwrap().1.to_owned();
+    let name = format!("dns://tasks.web-proxy:{port}");
+    let server = format!("--dns-server={}", dns.address());
+    let edge = Edge::in_front_of(&[&name], &[&server, "--connect-timeout=30s"]).await;
+    let open = async {
+        edge.metric_becomes("edge_cache_connections", 2.0).await;
+        gate.open();
+    };
+    let (get, post, ()) = tokio::join!(edge.get("/"), edge.request("POST", "/", &[], b"comment"), open);
+    assert_eq!((get.status, get.text().as_str()), (200, "GET"));
+    assert_eq!((post.status, post.text().as_str()), (200, "POST"));
 }

@@ -36,6 +36,10 @@ impl Gate {
         self.state.send_modify(|state| state.open = false);
     }
 
+    pub fn is_open(&self) -> bool {
+        self.state.borrow().open
+    }
+
     /// Stands at the gate until it is open.
     pub async fn pass(&self) {
         self.state.send_modify(|state| state.arrivals += 1);

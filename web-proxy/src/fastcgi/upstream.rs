@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use common::discovery::Endpoints;
+use common::discovery::{self, Endpoints};
 use common::net::{Endpoint, Stream};
 use futures_util::FutureExt as _;
 use tokio::io::AsyncReadExt as _;
@@ -74,7 +74,7 @@ impl Upstream {
 
     /// A connection to the next endpoint, or to one after it: nothing was sent, so nothing can happen twice.
     pub async fn connect(&self) -> Result<Connection, FastCgiError> {
-        let endpoints = Endpoints::clone(&self.endpoints.borrow());
+        let endpoints = discovery::known(&self.endpoints, self.timeout).await;
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let mut failure = FastCgiError::NoEndpoint;
         let (up, down) = self.in_turn(&endpoints, first);

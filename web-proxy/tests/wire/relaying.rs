@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use test_support::client::{self, Client};
+use test_support::dns::FakeDns;
 use test_support::fastcgi_app::{FakeFastCgiApp, page};
+use test_support::gate::Gate;
 use test_support::wait::{DEADLINE, wait_until};
 
 use crate::support::Proxy;
@@ -139,4 +141,22 @@ async fn connections_are_kept_where_that_is_wanted() {
     }
     assert_eq!(app.connections() - before, 3);
     assert!(app.requests().iter().rev().take(3).all(|request| !request.keep_conn));
+}
+
+#[tokio::test]
+async fn a_request_before_the_first_answer_of_dns_waits_for_it() {
+    let app = FakeFastCgiApp::tcp(async |mut exchange| exchange.respond(page("served")).await).await.unwrap();
+    let gate = Gate::new();
+    let dns = FakeDns::start(&gate).await.unwrap();
+    let port = app.address().rsplit_once(':').unwrap().1.to_owned();
+    let server = format!("--dns-server={}", dns.address());
+    let proxy =
+        Proxy::start(&format!("dns://tasks.fpm-gateway:{port}"), &[&server, "--fastcgi-connect-timeout=30s"])
+            .await;
+    let open = async {
+        proxy.metric_becomes("web_proxy_connections", 1.0).await;
+        gate.open();
+    };
+    let (post, ()) = tokio::join!(proxy.request("POST", "/x", &[], b"comment"), open);
+    assert_eq!((post.status, post.text().as_str()), (200, "served"));
 }
