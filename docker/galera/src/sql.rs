@@ -117,6 +117,11 @@ impl Observation {
         self.server.cluster_status == "Primary"
     }
 
+    /// It is in no component, neither a Primary one nor another: Galera has closed its connection to the group.
+    pub(crate) fn is_disconnected(&self) -> bool {
+        self.server.cluster_status == "Disconnected"
+    }
+
     pub(crate) fn is_synced(&self) -> bool {
         self.server.local_state == "Synced" && self.server.ready
     }

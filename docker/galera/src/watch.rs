@@ -21,7 +21,7 @@ pub(crate) enum Outcome {
     Stopped,
     /// By itself; with the exit code for the orchestrator.
     Died(u8),
-    /// Stopped, because others go on without it.
+    /// Stopped, because others go on without it, or because it is in no group any more.
     GaveWay,
 }
 
@@ -33,6 +33,8 @@ struct Vigil {
     arrived: bool,
     /// Since when it has been without a majority.
     lost: Option<Instant>,
+    /// Since when it has been in no group at all.
+    outside: Option<Instant>,
     /// When each volume that is let in was, and in which view.
     admitted: BTreeMap<Member, (Instant, i64)>,
     last_peers: Option<Instant>,
@@ -47,8 +49,27 @@ const TICK: Duration = Duration::from_millis(500);
 const PEERS: Duration = Duration::from_secs(5);
 /// A volume that was let in and is neither a member nor heard cannot come in any more without asking again.
 const FORGET: Duration = Duration::from_mins(10);
+/// What Galera calls `Disconnected` it does not mend by itself. It is so for a moment while mariadbd ends.
+const OUTSIDE: Duration = Duration::from_secs(5);
 /// Others that stop too have said so by then.
 const COMPANY: Duration = Duration::from_millis(1500);
+
+impl Vigil {
+    /// It has been in no group for too long: after an error that is fatal to Galera and not to mariadbd.
+    fn is_outside(&mut self, observation: Option<&Observation>) -> bool {
+        match observation {
+            Some(observation) if observation.is_disconnected() => {
+                self.outside.get_or_insert_with(Instant::now).elapsed() >= OUTSIDE
+            }
+            Some(_) => {
+                self.outside = None;
+                false
+            }
+            // Too busy to say anything else.
+            None => false,
+        }
+    }
+}
 
 impl Node {
     pub(crate) async fn watch(&mut self, server: &mut Running) -> anyhow::Result<Outcome> {
@@ -57,6 +78,7 @@ impl Node {
             asker: Asker::new(&self.programs.socket(), password),
             arrived: false,
             lost: None,
+            outside: None,
             admitted: BTreeMap::new(),
             last_peers: None,
             unsaved: false,
@@ -99,6 +121,12 @@ impl Node {
         }
         let observation = observed.ok();
         self.note(vigil, observation.as_ref()).await;
+        if vigil.is_outside(observation.as_ref()) {
+            tracing::warn!(
+                "this node has left its group, and Galera does not come back by itself: starting again"
+            );
+            return true;
+        }
         if vigil.last_peers.is_none_or(|at| at.elapsed() >= PEERS) {
             vigil.last_peers = Some(Instant::now());
             self.hear(vigil).await;

@@ -223,7 +223,7 @@ async fn crashes_of_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_joins_by_mariabackup() {
+async fn a_node_joins_by_mariabackup_and_again_after_it_has_left() {
     let mut nodes = Nodes::new("mariabackup").unwrap();
     let mut rows = Acknowledged::default();
     nodes.start(1).unwrap();
@@ -237,6 +237,16 @@ async fn a_node_joins_by_mariabackup() {
     for slot in [1, 2] {
         assert!(nodes.verb(slot, "healthcheck").unwrap().status.success());
     }
+    synced(&nodes, &[1, 2]).await;
+    rows.are_on(&nodes, &[1, 2]).await;
+
+    // What node 2 has is not what the group has: it leaves, and mariadbd stays. It comes back with all of the others' data.
+    let mut root = nodes.session(2).unwrap();
+    root.args(["-e", "SET SESSION wsrep_on = OFF; DELETE FROM site.record WHERE id = 2"]);
+    assert!(root.status().unwrap().success());
+    nodes.sql(1, "UPDATE site.record SET id = 3 WHERE id = 2").unwrap();
+    rows.0 = BTreeSet::from([1, 3]);
+    wait_until("it is started again", PATIENCE, async || nodes.log(2).contains("has left its group")).await;
     synced(&nodes, &[1, 2]).await;
     rows.are_on(&nodes, &[1, 2]).await;
 }
