@@ -67,7 +67,8 @@ final class Response
 
     /**
      * Lets shared caches keep the answer for $seconds; a browser asks again each time and is answered 304 by
-     * whoever has it. The answer to a visitor with a session is another one, hence Vary.
+     * whoever has it. s-maxage forbids to serve it stale (RFC 9111 section 5.2.2.10): caches that know RFC 9213 are
+     * told that an old page is better than an error. The answer to a visitor with a session is another one, hence Vary.
      *
      * @param list<string> $tags
      */
@@ -75,6 +76,7 @@ final class Response
     {
         return $this
             ->with('Cache-Control', "public, max-age=0, s-maxage=$seconds")
+            ->with('CDN-Cache-Control', "public, max-age=$seconds, stale-if-error=86400")
             ->with('Vary', 'Cookie')
             ->with('Cache-Tags', implode(' ', $tags));
     }
