@@ -174,6 +174,27 @@ impl Bed {
         Ok(self.docker(&["inspect", "--format", format, &task.id]).await?.trim().to_owned())
     }
 
+    /// What these replicas have said last; `docker service logs` waits for nodes that are gone.
+    pub(crate) async fn logs(&self, tasks: &[Task]) -> String {
+        let mut logs = String::new();
+        for task in tasks {
+            let said = match self.container(task).await {
+                // Its errors are on the other stream: the shell joins them.
+                Ok(container) => {
+                    let socket = self.socket(task.node);
+                    let both = format!("docker -H '{socket}' logs --tail 80 {container} 2>&1");
+                    let mut shell = Command::new("sh");
+                    shell.args(["-c", &both]);
+                    output(shell).await
+                }
+                Err(error) => Err(error),
+            };
+            let said = said.unwrap_or_else(|error| format!("{error:#}"));
+            logs.push_str(&format!("--- node {}, {}\n{said}\n", task.node, task.id));
+        }
+        logs
+    }
+
     /// Waits until exactly so many replicas are wanted, and all of them run and are healthy.
     pub(crate) async fn settled(&self, service: &str, replicas: usize) -> anyhow::Result<Vec<Task>> {
         let end = Instant::now() + PATIENCE;
@@ -187,8 +208,8 @@ impl Bed {
                 return Ok(tasks.clone());
             }
             if Instant::now() > end {
-                let logs = self.docker(&["service", "logs", "--tail", "30", &name(service)]).await;
-                bail!("{service}: not {replicas} replicas: {tasks:#?}\n{}", logs.unwrap_or_default());
+                let logs = self.logs(tasks.as_deref().unwrap_or_default()).await;
+                bail!("{service}: not {replicas} replicas: {tasks:#?}\n{logs}");
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
         }

@@ -394,8 +394,7 @@ async fn first_page(bed: &Bed) -> anyhow::Result<Instant> {
         };
         if Instant::now() > end {
             let services = bed.docker(&["stack", "ps", "--no-trunc", STACK]).await.unwrap_or_default();
-            let logs =
-                bed.docker(&["service", "logs", "--tail", "40", &name("galera")]).await.unwrap_or_default();
+            let logs = bed.logs(&bed.tasks("galera").await.unwrap_or_default()).await;
             anyhow::bail!("no page: {said}\n{services}\n{logs}");
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -148,8 +148,7 @@ pub(crate) async fn synced(bed: &Bed, nodes: usize) -> anyhow::Result<()> {
             return Ok(());
         }
         if Instant::now() > end {
-            let logs = bed.docker(&["service", "logs", "--tail", "60", &name("galera")]).await;
-            anyhow::bail!("not {nodes} synced nodes: {said:#?} {tasks:#?}\n{}", logs.unwrap_or_default());
+            anyhow::bail!("not {nodes} synced nodes: {said:#?} {tasks:#?}\n{}", bed.logs(&tasks).await);
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
