@@ -100,7 +100,7 @@ impl Drop for Record {
             if !entry.is_over() {
                 entry.over(0, false);
             }
-            self.log.log(entry);
+            self.log.log(&entry);
         }
     }
 }

@@ -163,7 +163,7 @@ impl Drop for Record {
             if !entry.is_over() {
                 entry.over(self.bytes, false);
             }
-            self.log.log(entry);
+            self.log.log(&entry);
         }
     }
 }

@@ -1,10 +1,11 @@
 //! An entry as a line. No byte of a client's can end it, nor forge a field between quotes, nor break JSON.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use http::HeaderValue;
+use http::{HeaderValue, Uri, Version};
 
 use super::format::{Kind, Token, Unit};
 use super::{Entry, Field, Format};
@@ -12,7 +13,7 @@ use super::{Entry, Field, Format};
 /// A field's value, in the form that it has in JSON.
 enum Value<'a> {
     Missing,
-    Number(u128),
+    Number(u64),
     Signed(i64),
     Flag(bool),
     /// What comes from here: nothing in it needs escaping.
@@ -20,7 +21,8 @@ enum Value<'a> {
     Client(IpAddr),
     Time(SystemTime),
     Bytes(&'a [u8]),
-    Text(String),
+    Text(&'a str),
+    Target(&'a Uri),
 }
 
 /// Writing to a String cannot fail.
@@ -47,7 +49,7 @@ impl Token {
             Self::CommonTime => common_time(entry.time, line),
             Self::Since(unit) => {
                 let since = entry.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                put!(line, "{}", unit.of(since));
+                Value::Number(unit.of(since)).as_text(line);
             }
             Self::RequestLine => {
                 for part in [Field::Method, Field::Target] {
@@ -63,12 +65,15 @@ impl Token {
                 }
             }
             Self::BytesOrDash if entry.bytes == 0 => line.push('-'),
-            Self::BytesOrDash => put!(line, "{}", entry.bytes),
-            Self::Taken(unit) => put!(line, "{}", unit.of(entry.total)),
+            Self::BytesOrDash => Field::Bytes.of(entry).as_text(line),
+            Self::Taken(unit) => Value::Number(unit.of(entry.total)).as_text(line),
             Self::RequestField(at) => header(entry.request_fields.get(*at), line),
             Self::ResponseField(at) => header(entry.response_fields.get(*at), line),
             Self::Note if entry.decision.is_empty() => {}
-            Self::Note => put!(line, " {}", entry.decision),
+            Self::Note => {
+                line.push(' ');
+                line.push_str(entry.decision);
+            }
         }
     }
 }
@@ -81,9 +86,9 @@ impl Field {
             Self::Method => Value::Bytes(entry.method.as_str().as_bytes()),
             Self::Scheme => Value::Plain(entry.scheme),
             Self::Host => of_header(entry.host.as_ref()),
-            Self::Target => Value::Text(entry.target.to_string()),
+            Self::Target => of_target(&entry.target),
             Self::Path => Value::Bytes(entry.target.path().as_bytes()),
-            Self::Protocol => Value::Text(format!("{:?}", entry.version)),
+            Self::Protocol => Value::Plain(protocol(entry.version)),
             Self::Status => Value::Number(entry.status.as_u16().into()),
             Self::Bytes => Value::Number(entry.bytes.into()),
             Self::Complete => Value::Flag(entry.complete),
@@ -112,6 +117,34 @@ impl Field {
     }
 }
 
+/// Nearly always a path with or without a query, which is there as text.
+fn of_target(target: &Uri) -> Value<'_> {
+    match target.path_and_query() {
+        Some(text) if target.authority().is_none() && target.scheme().is_none() => Value::Text(text.as_str()),
+        _ => Value::Target(target),
+    }
+}
+
+const fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "HTTP/0.9",
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        Version::HTTP_3 => "HTTP/3.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+fn address(address: IpAddr, line: &mut String) {
+    let IpAddr::V4(v4) = address else { return put!(line, "{address}") };
+    for (at, octet) in v4.octets().into_iter().enumerate() {
+        if at > 0 {
+            line.push('.');
+        }
+        line.push_str(itoa::Buffer::new().format(octet));
+    }
+}
+
 fn of_header(value: Option<&HeaderValue>) -> Value<'_> {
     value.map_or(Value::Missing, |value| Value::Bytes(value.as_bytes()))
 }
@@ -121,7 +154,7 @@ fn word(word: &str) -> Value<'_> {
 }
 
 fn micros(time: Option<Duration>) -> Value<'static> {
-    time.map_or(Value::Missing, |time| Value::Number(time.as_micros()))
+    time.map_or(Value::Missing, |time| Value::Number(time.as_micros() as u64))
 }
 
 fn header(value: Option<&Option<HeaderValue>>, line: &mut String) {
@@ -132,14 +165,15 @@ impl Value<'_> {
     fn as_text(&self, line: &mut String) {
         match self {
             Self::Missing => line.push('-'),
-            Self::Number(number) => put!(line, "{number}"),
-            Self::Signed(number) => put!(line, "{number}"),
+            Self::Number(number) => line.push_str(itoa::Buffer::new().format(*number)),
+            Self::Signed(number) => line.push_str(itoa::Buffer::new().format(*number)),
             Self::Flag(flag) => put!(line, "{flag}"),
             Self::Plain(text) => line.push_str(text),
-            Self::Client(client) => put!(line, "{client}"),
+            Self::Client(client) => address(*client, line),
             Self::Time(time) => iso_time(*time, line),
             Self::Bytes(bytes) => escape(bytes, line),
             Self::Text(text) => escape(text.as_bytes(), line),
+            Self::Target(target) => escape(target.to_string().as_bytes(), line),
         }
     }
 
@@ -154,6 +188,7 @@ impl Value<'_> {
             }
             Self::Bytes(bytes) => json_string(bytes, line),
             Self::Text(text) => json_string(text.as_bytes(), line),
+            Self::Target(target) => json_string(target.to_string().as_bytes(), line),
         }
     }
 }
@@ -169,13 +204,20 @@ fn as_json(entry: &Entry, fields: &[Field], line: &mut String) {
 
 /// As Apache does since 2.0.46: what comes from a client ends neither a line nor what stands between quotes.
 fn escape(bytes: &[u8], line: &mut String) {
-    for byte in bytes {
+    let is_plain = |byte: &u8| matches!(byte, 0x20..=0x7e) && !matches!(byte, b'"' | b'\\');
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let plain = rest.iter().position(|byte| !is_plain(byte)).unwrap_or(rest.len());
+        let (text, after) = rest.split_at(plain);
+        // ASCII, all of it.
+        line.push_str(std::str::from_utf8(text).unwrap_or_default());
+        let Some((byte, after)) = after.split_first() else { return };
         match byte {
             b'"' => line.push_str("\\\""),
             b'\\' => line.push_str("\\\\"),
-            0x20..=0x7e => line.push(char::from(*byte)),
             other => put!(line, "\\x{other:02x}"),
         }
+        rest = after;
     }
 }
 
@@ -201,11 +243,12 @@ fn json_string(bytes: &[u8], line: &mut String) {
 }
 
 impl Unit {
-    const fn of(self, time: Duration) -> u128 {
+    /// Good for half a million years.
+    const fn of(self, time: Duration) -> u64 {
         match self {
-            Self::Seconds => time.as_secs() as u128,
-            Self::Milliseconds => time.as_millis(),
-            Self::Microseconds => time.as_micros(),
+            Self::Seconds => time.as_secs(),
+            Self::Milliseconds => time.as_millis() as u64,
+            Self::Microseconds => time.as_micros() as u64,
         }
     }
 }
@@ -245,13 +288,26 @@ impl Civil {
     }
 }
 
+thread_local! {
+    /// The second that was written last, and how.
+    static SECOND: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+}
+
 /// `[10/Oct/2000:13:55:36 +0000]`
 fn common_time(time: SystemTime, line: &mut String) {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let Civil { year, month, day, hour, minute, second, .. } = Civil::of(time);
-    let month = MONTHS.get((month as usize).saturating_sub(1)).copied().unwrap_or_default();
-    put!(line, "[{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} +0000]");
+    let now = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    SECOND.with_borrow_mut(|(second, text)| {
+        if *second != now {
+            let Civil { year, month, day, hour, minute, second, .. } = Civil::of(time);
+            let month = MONTHS.get((month as usize).saturating_sub(1)).copied().unwrap_or_default();
+            text.clear();
+            put!(text, "[{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} +0000]");
+        }
+        *second = now;
+        line.push_str(text);
+    });
 }
 
 /// `2000-10-10T13:55:36.123Z`

@@ -1,9 +1,8 @@
 //! The access log: one line a request.
 //!
-//! 1. A request's task fills an [`Entry`] and hands it over. It clones handles and formats nothing.
-//! 2. A thread of its own makes a line of it as the [`Format`] says ([`format`], [`line`]) and writes it, so that a
-//!    slow disk or terminal never holds a request up. When the thread falls behind by [`QUEUE`] lines, lines are
-//!    dropped and counted.
+//! 1. A request's task fills an [`Entry`], and at its end makes a line of it as the [`Format`] says ([`format`], [`line`]).
+//! 2. A thread of its own writes what has gathered, so that a slow disk or terminal never holds a request up. When the
+//!    thread falls behind by [`BACKLOG`] bytes, lines are dropped and counted.
 //! 3. SIGUSR1 makes it open its file anew, behind whoever has moved it.
 
 pub mod format;
@@ -30,8 +29,8 @@ pub enum Destination {
     File(PathBuf),
 }
 
-/// Lines that may wait for the thread that writes them.
-pub const QUEUE: usize = 16 * 1024;
+/// Bytes of lines that may wait for the thread that writes them.
+pub const BACKLOG: usize = 4 << 20;
 
 /// One request, when it is over. What a service does not know of it stays `None` or empty.
 #[derive(Debug, Clone)]

@@ -184,7 +184,7 @@ fn every_line_is_written_before_the_log_is_gone_and_a_moved_file_is_left() {
     let write = |bytes| {
         let mut entry = entry(&format);
         entry.bytes = bytes;
-        log.log(Box::new(entry));
+        log.log(&entry);
     };
     (0..1000).for_each(write);
     std::fs::rename(&path, &moved).unwrap();
@@ -207,7 +207,40 @@ fn a_file_that_cannot_be_opened_anew_stays() {
     let log = AccessLog::open(&Destination::File(logs.join("a.log")), &format, Field::ALL).unwrap();
     std::fs::rename(&logs, folder.path().join("moved")).unwrap();
     log.reopen();
-    log.log(Box::new(entry(&format)));
+    log.log(&entry(&format));
     drop(log);
     assert_eq!(std::fs::read_to_string(folder.path().join("moved/a.log")).unwrap(), "7\n");
+}
+
+/// A pipe that nobody reads holds nobody up.
+#[test]
+fn a_destination_that_hangs_costs_lines_and_no_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    // Opened for both, so that opening it for writing does not wait for a reader.
+    let reader = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
+    let format = format(&format!("%B{}", "x".repeat(999)));
+    let log = AccessLog::open(&Destination::File(pipe), &format, Field::ALL).unwrap();
+    let line = entry(&format);
+    let lines = 2 * BACKLOG / 1000;
+    (0..lines).for_each(|_| log.log(&line));
+    assert!(log.dropped().get() > 0);
+    let dropped = usize::try_from(log.dropped().get()).unwrap();
+    // What was not dropped comes out when somebody reads.
+    let reading = std::thread::spawn(move || {
+        use std::io::Read as _;
+        let mut text = vec![0; (lines - dropped) * 1001];
+        (&reader).read_exact(&mut text).unwrap();
+        text
+    });
+    drop(log);
+    assert!(reading.join().unwrap().chunks(1001).all(|line| line.ends_with(b"x\n")));
 }

@@ -1,16 +1,16 @@
+use std::cell::RefCell;
 use std::fs::OpenOptions;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, request};
 use prometheus_client::metrics::counter::Counter;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Destination, Entry, Field, Format, QUEUE};
+use super::{BACKLOG, Destination, Entry, Field, Format};
 use crate::shutdown::Shutdown;
 
 /// A handle on the log; clones share it. The last one to go writes what is left.
@@ -19,30 +19,46 @@ pub struct AccessLog(Option<Arc<Shared>>);
 
 #[derive(Debug)]
 struct Shared {
-    sender: Option<SyncSender<Message>>,
-    format: Arc<Format>,
-    /// Lines that were dropped, ever and since it was last said.
+    format: Format,
+    json: &'static [Field],
+    queue: Arc<Queue>,
     dropped: Counter,
-    unsaid: AtomicU64,
-    reopen: Arc<AtomicBool>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    writer: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug)]
-enum Message {
-    Line(Box<Entry>),
-    /// Something else is to be done.
-    Wake,
+/// Lines on their way to the thread that writes them.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    /// There is something to do.
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    /// Lines that were dropped since it was last said.
+    dropped: u64,
+    reopen: bool,
+    /// There will be no more.
+    closed: bool,
 }
 
 /// The thread's side.
 struct Writer {
     destination: Destination,
-    out: BufWriter<Box<dyn Write + Send>>,
-    format: Arc<Format>,
-    json: &'static [Field],
-    reopen: Arc<AtomicBool>,
-    line: String,
+    out: Box<dyn Write + Send>,
+    queue: Arc<Queue>,
+}
+
+/// Lines are gathered for so long before they are written, so that a line does not cost a system call and a switch of threads.
+const GATHER: Duration = Duration::from_millis(50);
+/// So many bytes are written at once.
+const ENOUGH: usize = 128 * 1024;
+
+thread_local! {
+    /// Where this thread makes its lines.
+    static LINE: RefCell<String> = RefCell::new(String::with_capacity(512));
 }
 
 impl AccessLog {
@@ -51,25 +67,16 @@ impl AccessLog {
         if *destination == Destination::None {
             return Ok(Self(None));
         }
-        let (format, reopen) = (Arc::new(format.clone()), Arc::<AtomicBool>::default());
-        let writer = Writer {
-            destination: destination.clone(),
-            out: BufWriter::with_capacity(64 * 1024, open(destination)?),
-            format: Arc::clone(&format),
-            json,
-            reopen: Arc::clone(&reopen),
-            line: String::with_capacity(512),
-        };
-        let (sender, receiver) = sync_channel(QUEUE);
+        let queue = Arc::<Queue>::default();
         let writer =
-            std::thread::Builder::new().name("access-log".into()).spawn(move || writer.run(&receiver))?;
+            Writer { destination: destination.clone(), out: open(destination)?, queue: Arc::clone(&queue) };
+        let writer = std::thread::Builder::new().name("access-log".into()).spawn(move || writer.run())?;
         Ok(Self(Some(Arc::new(Shared {
-            sender: Some(sender),
-            format,
+            format: format.clone(),
+            json,
+            queue,
             dropped: Counter::default(),
-            unsaid: AtomicU64::new(0),
-            reopen,
-            writer: Mutex::new(Some(writer)),
+            writer: Some(writer),
         }))))
     }
 
@@ -86,17 +93,17 @@ impl AccessLog {
         }
     }
 
-    /// Never blocks.
-    pub fn log(&self, entry: Box<Entry>) {
+    /// Makes the line and hands it over. Never waits for the destination.
+    pub fn log(&self, entry: &Entry) {
         let Some(shared) = &self.0 else { return };
-        let Some(sender) = &shared.sender else { return };
-        if sender.try_send(Message::Line(entry)).is_err() {
-            shared.dropped.inc();
-            shared.unsaid.fetch_add(1, Ordering::Relaxed);
-        } else if shared.unsaid.load(Ordering::Relaxed) > 0 {
-            let lines = shared.unsaid.swap(0, Ordering::Relaxed);
-            tracing::warn!(lines, "access-log lines were dropped: their destination is too slow");
-        }
+        LINE.with_borrow_mut(|line| {
+            line.clear();
+            shared.format.write(entry, shared.json, line);
+            line.push('\n');
+            if !shared.queue.push(line.as_bytes()) {
+                shared.dropped.inc();
+            }
+        });
     }
 
     /// Lines dropped so far, for the metrics.
@@ -107,11 +114,8 @@ impl AccessLog {
     /// Opens the file anew, where lines go to one: it may have been moved away.
     pub fn reopen(&self) {
         let Some(shared) = &self.0 else { return };
-        shared.reopen.store(true, Ordering::Release);
-        if let Some(sender) = &shared.sender {
-            // A full queue keeps the thread awake anyway.
-            let _ = sender.try_send(Message::Wake);
-        }
+        shared.queue.lock().reopen = true;
+        shared.queue.wake.notify_one();
     }
 
     /// Reopens with every SIGUSR1 until the drain begins. The signal ends the service no more, be there a file or
@@ -128,49 +132,89 @@ impl AccessLog {
     }
 }
 
+impl Queue {
+    /// False where the thread is too far behind: then the line is dropped.
+    fn push(&self, line: &[u8]) -> bool {
+        let mut waiting = self.lock();
+        let before = waiting.lines.len();
+        if before + line.len() > BACKLOG {
+            waiting.dropped += 1;
+            return false;
+        }
+        waiting.lines.extend_from_slice(line);
+        let now = waiting.lines.len();
+        drop(waiting);
+        if before == 0 || (before < ENOUGH && now >= ENOUGH) {
+            self.wake.notify_one();
+        }
+        true
+    }
+
+    /// Waits for lines, or for something else to do, and takes it. `lines` is left in the place of what is taken.
+    fn take(&self, mut lines: Vec<u8>) -> Waiting {
+        lines.clear();
+        let waiting = self.lock();
+        let idle = |waiting: &mut Waiting| waiting.lines.is_empty() && !waiting.is_urgent();
+        let waiting = self.wake.wait_while(waiting, idle).unwrap_or_else(PoisonError::into_inner);
+        let few = |waiting: &mut Waiting| waiting.lines.len() < ENOUGH && !waiting.is_urgent();
+        let waited = self.wake.wait_timeout_while(waiting, GATHER, few);
+        let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let closed = waiting.closed;
+        std::mem::replace(&mut *waiting, Waiting { lines, dropped: 0, reopen: false, closed })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    const fn is_urgent(&self) -> bool {
+        self.reopen || self.closed
+    }
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
-        // The writer ends when its queue is closed and empty.
-        self.sender = None;
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if writer.is_some_and(|writer| writer.join().is_err()) {
+        // The writer ends when it has written what is left.
+        self.queue.lock().closed = true;
+        self.queue.wake.notify_one();
+        if self.writer.take().is_some_and(|writer| writer.join().is_err()) {
             tracing::warn!("the access log's thread has panicked");
         }
     }
 }
 
 impl Writer {
-    fn run(mut self, receiver: &Receiver<Message>) {
-        while let Ok(message) = receiver.recv() {
-            self.take(message);
-            while let Ok(message) = receiver.try_recv() {
-                self.take(message);
+    fn run(mut self) {
+        let mut spare = Vec::with_capacity(ENOUGH);
+        loop {
+            let taken = self.queue.take(spare);
+            if taken.dropped > 0 {
+                let lines = taken.dropped;
+                tracing::warn!(lines, "access-log lines were dropped: their destination is too slow");
+            }
+            if taken.reopen {
+                self.open_anew();
             }
             // A destination that fails (a full disk, a closed pipe) loses lines, never requests.
-            let _ = self.out.flush();
-        }
-    }
-
-    fn take(&mut self, message: Message) {
-        if self.reopen.swap(false, Ordering::Acquire) {
-            self.open_anew();
-        }
-        if let Message::Line(entry) = message {
-            self.line.clear();
-            self.format.write(&entry, self.json, &mut self.line);
-            self.line.push('\n');
-            let _ = self.out.write_all(self.line.as_bytes());
+            let _ = self.out.write_all(&taken.lines).and_then(|()| self.out.flush());
+            if taken.closed {
+                return;
+            }
+            spare = taken.lines;
+            spare.clear();
+            spare.shrink_to(ENOUGH * 2);
         }
     }
 
     fn open_anew(&mut self) {
-        let _ = self.out.flush();
         if !matches!(self.destination, Destination::File(_)) {
             return;
         }
         match open(&self.destination) {
             Ok(out) => {
-                self.out = BufWriter::with_capacity(64 * 1024, out);
+                self.out = out;
                 tracing::info!(file = %self.destination, "the access log was reopened");
             }
             Err(error) => {
