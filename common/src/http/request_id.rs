@@ -12,8 +12,14 @@ pub fn of(headers: &HeaderMap, trusted: bool) -> HeaderValue {
 
 /// 128 random bits in hexadecimal.
 pub fn new() -> HeaderValue {
-    let id = format!("{:032x}", fastrand::u128(..));
-    HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    let mut rest = fastrand::u128(..);
+    let id: [u8; 32] = std::array::from_fn(|_| {
+        let digit = DIGITS[(rest & 15) as usize];
+        rest >>= 4;
+        digit
+    });
+    HeaderValue::from_bytes(&id).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
 /// It goes into logs and to PHP: short, and of characters that need no quoting anywhere.

@@ -1,4 +1,5 @@
-use std::net::Ipv6Addr;
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -122,38 +123,49 @@ pub fn normalise(
     Ok(Normalised { head, client, key, request_id, origin_time, upgrade, live, orders })
 }
 
+/// Every request has these, hits too: what `Vary` and the rules name is what the origin would see. Written by hand, since
+/// formatting machinery would show in a profile.
 fn forward(headers: &mut http::HeaderMap, client: &Client, peer: &Peer, host: &str, port: u16) {
-    let for_ = match headers
-        .get_all(X_FORWARDED_FOR)
-        .iter()
-        .map(|value| value.to_str().unwrap_or_default())
-        .reduce(|_, last| last)
-    {
-        Some(_) => {
-            let all: Vec<&str> =
-                headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect();
-            format!("{}, {}", all.join(", "), peer.ip())
-        }
-        None => peer.ip().to_string(),
-    };
+    let mut address = String::with_capacity(40);
+    match peer.ip() {
+        IpAddr::V4(ip) => put_v4(&mut address, ip),
+        // Writing to a String cannot fail.
+        IpAddr::V6(ip) => drop(write!(address, "{ip}")),
+    }
     let proto = client.scheme.as_str();
-    let node = match peer.ip() {
-        std::net::IpAddr::V4(ip) => ip.to_string(),
-        std::net::IpAddr::V6(ip) => format!("\"[{ip}]\""),
-    };
-    let forwarded = format!("for={node};host=\"{host}\";proto={proto}");
     let mut set = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(name, value);
         }
     };
-    set(X_FORWARDED_FOR, &for_);
     set(X_FORWARDED_PROTO, proto);
     set(X_FORWARDED_HOST, host);
-    set(X_FORWARDED_PORT, &port.to_string());
+    set(X_FORWARDED_PORT, itoa::Buffer::new().format(port));
     // RFC 7239: one element a proxy, added to those of proxies that are trusted.
-    if let Ok(element) = HeaderValue::from_str(&forwarded) {
+    let (open, close) = if peer.ip().is_ipv6() { ("\"[", "]\"") } else { ("", "") };
+    let mut element = String::with_capacity(32 + address.len() + host.len());
+    for part in ["for=", open, &address, close, ";host=\"", host, "\";proto=", proto] {
+        element.push_str(part);
+    }
+    if let Ok(element) = HeaderValue::from_str(&element) {
         headers.append(FORWARDED, element);
+    }
+    if headers.contains_key(X_FORWARDED_FOR) {
+        let before = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+        let all: Vec<&str> = before.chain([address.as_str()]).collect();
+        address = all.join(", ");
+    }
+    if let Ok(value) = HeaderValue::from_str(&address) {
+        headers.insert(X_FORWARDED_FOR, value);
+    }
+}
+
+fn put_v4(out: &mut String, ip: Ipv4Addr) {
+    for (at, octet) in ip.octets().into_iter().enumerate() {
+        if at > 0 {
+            out.push('.');
+        }
+        out.push_str(itoa::Buffer::new().format(octet));
     }
 }
 
@@ -194,11 +206,7 @@ pub fn canonical_host(text: &str, scheme: Scheme) -> Option<String> {
     } else {
         let (name, port) = text.split_once(':').unwrap_or((text, ""));
         let name = name.strip_suffix('.').unwrap_or(name);
-        // The characters of DNS names, with the underscore that is met in practice.
-        let is_label = |label: &str| {
-            !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
-        };
-        if name.len() > 253 || !name.split('.').all(is_label) {
+        if !is_dns_name(name.as_bytes()) {
             return None;
         }
         (name.to_ascii_lowercase(), port)
@@ -211,6 +219,22 @@ pub fn canonical_host(text: &str, scheme: Scheme) -> Option<String> {
         Some(port) if port.get() != scheme.default_port() => Some(format!("{name}:{port}")),
         _ => Some(name),
     }
+}
+
+/// Labels of the characters of DNS names, with the underscore that is met in practice.
+fn is_dns_name(name: &[u8]) -> bool {
+    let mut before = b'.';
+    for byte in name {
+        let is_good = match byte {
+            b'.' => before != b'.',
+            byte => byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'),
+        };
+        if !is_good {
+            return false;
+        }
+        before = *byte;
+    }
+    before != b'.' && name.len() <= 253
 }
 
 fn target(head: &request::Parts) -> Option<PathAndQuery> {

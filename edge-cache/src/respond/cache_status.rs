@@ -3,7 +3,6 @@
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use sfv::TokenRef;
 
@@ -148,53 +147,61 @@ impl CacheStatus {
     /// Adds both fields, ours last in the list (RFC 9211, section 2). `key` is what the response was looked up by,
     /// where it is to be told.
     pub fn add_to(&self, headers: &mut HeaderMap, name: &TokenRef, key: Option<&CacheKey>) {
-        let mut member = format!("{}{self}", name.as_str());
+        let mut member = String::with_capacity(64);
+        member.push_str(name.as_str());
+        self.write(&mut member);
         if let Some(key) = key {
             // Writing to a String cannot fail.
             let _ = write!(member, "; key=\"{}\"", Quoted(key.as_str()));
         }
         // What is formatted here is always a legal field value.
-        if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(member)) {
+        if let Ok(value) = HeaderValue::from_str(&member) {
             headers.append(CACHE_STATUS, value);
         }
         headers.insert(X_CACHE, HeaderValue::from_static(self.verdict.as_str()));
     }
-}
 
-/// The parameters.
-impl fmt::Display for CacheStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Appends the parameters. Every response has them: formatting machinery would show in a profile.
+    fn write(&self, out: &mut String) {
+        let mut digits = itoa::Buffer::new();
         let forward = match self.verdict {
             Verdict::Miss(forward) => Some(forward.as_str()),
             Verdict::Pass(reason) => Some(reason.forward().as_str()),
             Verdict::Error => self.forward.map(Forward::as_str),
             Verdict::Hit | Verdict::Stale(_) | Verdict::Purge | Verdict::Deny | Verdict::Redirect => None,
         };
+        let mut put = |name: &str, value: &str| {
+            out.push_str("; ");
+            out.push_str(name);
+            if !value.is_empty() {
+                out.push('=');
+                out.push_str(value);
+            }
+        };
         match forward {
-            Some(why) => write!(f, "; fwd={why}")?,
-            None if matches!(self.verdict, Verdict::Hit | Verdict::Stale(_)) => f.write_str("; hit")?,
+            Some(why) => put("fwd", why),
+            None if matches!(self.verdict, Verdict::Hit | Verdict::Stale(_)) => put("hit", ""),
             // The answer was made here, out of nothing.
             None => {}
         }
         if let Some(status) = self.fwd_status {
-            write!(f, "; fwd-status={}", status.as_u16())?;
+            put("fwd-status", status.as_str());
         }
         if let Some(ttl) = self.ttl {
-            write!(f, "; ttl={}", ttl.clamp(-MAX_INTEGER, MAX_INTEGER))?;
+            put("ttl", digits.format(ttl.clamp(-MAX_INTEGER, MAX_INTEGER)));
         }
         if matches!(self.stored, Some(Ok(()))) {
-            f.write_str("; stored")?;
+            put("stored", "");
         }
         if self.collapsed {
-            f.write_str("; collapsed")?;
+            put("collapsed", "");
         }
         // A rule's name has only characters of a token.
         if let Some(rule) = &self.rule {
-            return write!(f, "; detail=rule:{rule}");
-        }
-        match self.detail() {
-            Some(detail) => write!(f, "; detail={detail}"),
-            None => Ok(()),
+            put("detail=rule:", "");
+            out.push_str(rule);
+        } else if let Some(detail) = self.detail() {
+            put("detail", detail);
         }
     }
 }
@@ -305,7 +312,11 @@ mod tests {
 
     #[test]
     fn as_it_is_written() {
-        let text = |status: CacheStatus| status.to_string();
+        let text = |status: CacheStatus| {
+            let mut text = String::new();
+            status.write(&mut text);
+            text
+        };
         let hit =
             CacheStatus { ttl: Some(-3), ..CacheStatus::new(Verdict::Stale(StaleReason::OriginFailed)) };
         assert_eq!(text(hit), "; hit; ttl=-3; detail=origin-failed");

@@ -60,7 +60,6 @@ where
         .timer(TokioTimer::new())
         // The strict stream has the time: it can tell a head that is late from a client that wants nothing.
         .header_read_timeout(None)
-        .max_headers(MAX_HEADERS)
         .max_buf_size(head_bytes + BUFFER_ROOM)
         // Not `pipeline_flush`: with it hyper buffers a body without bound for a client that does not read.
         .serve_connection(TokioIo::new(stream), service)
