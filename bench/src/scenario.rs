@@ -1,0 +1,188 @@
+//! What is compared: the scenarios, with who takes part and what each is asked for.
+
+use crate::contestant::Kind;
+
+pub(crate) const CACHES: &[Kind] =
+    &[Kind::EdgeCache, Kind::Varnish, Kind::NginxCache, Kind::Haproxy, Kind::TrafficServer, Kind::Floor];
+const WEB: &[Kind] = &[Kind::WebProxy, Kind::NginxWeb, Kind::Apache];
+
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    /// What happens, in a sentence for who reads the results.
+    pub(crate) what: &'static str,
+    /// Who takes part; ours first.
+    pub(crate) kinds: &'static [Kind],
+    pub(crate) work: Work,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Work {
+    /// wrk asks for one URL.
+    Fixed(Fixed),
+}
+
+/// One URL, asked for over and over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fixed {
+    pub(crate) target: &'static str,
+    pub(crate) fields: &'static [&'static str],
+    pub(crate) connections: u32,
+    pub(crate) status: u16,
+    pub(crate) expect: Expect,
+    pub(crate) php: bool,
+}
+
+/// The body that everybody has to answer with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Expect {
+    /// What the origin answers for this size.
+    Canned(usize),
+    /// A file of the document root.
+    File(&'static str),
+    Text(&'static str),
+    /// 1,600 lines of 64 bytes.
+    Lines,
+    Nothing,
+}
+
+const fn hit(target: &'static str, size: usize, connections: u32) -> Work {
+    Work::Fixed(Fixed {
+        target,
+        fields: &[],
+        connections,
+        status: 200,
+        expect: Expect::Canned(size),
+        php: false,
+    })
+}
+
+const fn file(target: &'static str, name: &'static str, connections: u32) -> Work {
+    Work::Fixed(Fixed {
+        target,
+        fields: &[],
+        connections,
+        status: 200,
+        expect: Expect::File(name),
+        php: false,
+    })
+}
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "hit-1k",
+        title: "Cached hit, 1 KiB",
+        what: "64 kept connections ask for one cached page of 1 KiB.",
+        kinds: CACHES,
+        work: hit("/b/1024/page", 1024, 64),
+    },
+    Scenario {
+        name: "hit-16k",
+        title: "Cached hit, 16 KiB",
+        what: "64 kept connections ask for one cached page of 16 KiB.",
+        kinds: CACHES,
+        work: hit("/b/16384/page", 16_384, 64),
+    },
+    Scenario {
+        name: "hit-256k",
+        title: "Cached hit, 256 KiB",
+        what: "16 kept connections ask for one cached picture of 256 KiB.",
+        kinds: CACHES,
+        work: hit("/b/262144/page", 262_144, 16),
+    },
+    Scenario {
+        name: "hit-304",
+        title: "Conditional hit",
+        what: "64 kept connections ask for a cached page that they have: If-None-Match, answered 304.",
+        kinds: CACHES,
+        work: Work::Fixed(Fixed {
+            target: "/b/1024/page",
+            fields: &["If-None-Match: \"b1024\""],
+            connections: 64,
+            status: 304,
+            expect: Expect::Nothing,
+            php: false,
+        }),
+    },
+    Scenario {
+        name: "static-1k",
+        title: "Static file, 1 KiB",
+        what: "64 kept connections ask for one file of 1 KiB; Apache and web-proxy with Drupal's rules.",
+        kinds: WEB,
+        work: file("/sites/default/files/1k.webp", "sites/default/files/1k.webp", 64),
+    },
+    Scenario {
+        name: "static-64k",
+        title: "Static file, 64 KiB",
+        what: "32 kept connections ask for one file of 64 KiB.",
+        kinds: WEB,
+        work: file("/sites/default/files/64k.webp", "sites/default/files/64k.webp", 32),
+    },
+    Scenario {
+        name: "static-10m",
+        title: "Static file, 10 MiB",
+        what: "4 kept connections ask for one file of 10 MiB.",
+        kinds: WEB,
+        work: file("/sites/default/files/10m.webp", "sites/default/files/10m.webp", 4),
+    },
+    Scenario {
+        name: "static-304",
+        title: "Static file, conditional",
+        what: "64 kept connections ask for a file that they have: If-Modified-Since, answered 304.",
+        kinds: WEB,
+        work: Work::Fixed(Fixed {
+            target: "/sites/default/files/1k.webp",
+            // What `content::docroot` gives every file.
+            fields: &["If-Modified-Since: Thu, 01 Jan 2026 00:00:00 GMT"],
+            connections: 64,
+            status: 304,
+            expect: Expect::Nothing,
+            php: false,
+        }),
+    },
+    Scenario {
+        name: "static-gzip",
+        title: "Static file, precompressed",
+        what: "64 kept connections that accept gzip ask for a style sheet with its .gz beside it.",
+        kinds: WEB,
+        work: Work::Fixed(Fixed {
+            target: "/sites/default/files/css/css_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG.css",
+            fields: &["Accept-Encoding: gzip"],
+            connections: 64,
+            status: 200,
+            expect: Expect::File(
+                "sites/default/files/css/css_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG.css.gz",
+            ),
+            php: false,
+        }),
+    },
+    Scenario {
+        name: "php-trivial",
+        title: "PHP, trivial page",
+        what: "32 kept connections ask for a page that PHP makes of nothing; web-proxy goes through fpm-gateway.",
+        kinds: WEB,
+        work: Work::Fixed(Fixed {
+            target: "/trivial",
+            fields: &[],
+            connections: 32,
+            status: 200,
+            expect: Expect::Text("<!doctype html><title>Trivial</title><p>Hello.\n"),
+            php: true,
+        }),
+    },
+    Scenario {
+        name: "php-100k",
+        title: "PHP, 100 KiB page",
+        what: "32 kept connections ask for a page of 100 KiB that PHP makes.",
+        kinds: WEB,
+        work: Work::Fixed(Fixed {
+            target: "/large",
+            fields: &[],
+            connections: 32,
+            status: 200,
+            expect: Expect::Lines,
+            php: true,
+        }),
+    },
+];
