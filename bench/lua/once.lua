@@ -1,6 +1,6 @@
--- Each URL once: /b/SIZE/RUN-N. Environment: RUN, SIZE.
+-- Each target once: PREFIX and a number. Environment: PREFIX.
 dofile(os.getenv("REPORT"))
-local prefix, n = "/b/" .. os.getenv("SIZE") .. "/" .. os.getenv("RUN") .. "-", 0
+local prefix, n = os.getenv("PREFIX"), 0
 function request()
    n = n + 1
    return wrk.format("GET", prefix .. n)

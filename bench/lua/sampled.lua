@@ -1,14 +1,13 @@
--- URLs in the order of a file of numbers, one a line: /b/SIZE/N. Environment: SAMPLES, SIZE.
+-- Targets in the order of a file, one a line, over and over. Environment: SAMPLES.
 dofile(os.getenv("REPORT"))
 local requests, n = {}, 0
 function init(args)
-   local prefix = "/b/" .. os.getenv("SIZE") .. "/"
    local known = {}
-   for id in io.lines(os.getenv("SAMPLES")) do
-      local text = known[id]
+   for target in io.lines(os.getenv("SAMPLES")) do
+      local text = known[target]
       if not text then
-         text = wrk.format("GET", prefix .. id)
-         known[id] = text
+         text = wrk.format("GET", target)
+         known[target] = text
       end
       requests[#requests + 1] = text
    end

@@ -10,7 +10,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// For connecting and for each answer; longer than any answer takes that is measured.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -53,6 +53,41 @@ impl Client {
         })
         .await
         .context("no answer in time")?
+    }
+
+    /// Sends a request and reads past its answer: the status, and how long the body was, of which nothing is kept.
+    pub(crate) async fn skim(&mut self, request: &[u8]) -> anyhow::Result<(u16, usize)> {
+        self.stream.write_all(request).await?;
+        let end = loop {
+            if let Some(end) = memmem::find(&self.input, b"\r\n\r\n") {
+                break end + 4;
+            }
+            self.more().await?;
+        };
+        let head = &self.input[..end];
+        let status = head.get(9..12).and_then(|code| std::str::from_utf8(code).ok()?.parse().ok());
+        let status: u16 = status.context("no status line")?;
+        let bodyless = status == 304 || status == 204;
+        let Some(length) = (if bodyless { Some(0) } else { length(head) }) else {
+            // Rare enough: the whole of it.
+            return timeout(DEADLINE, self.read_answer())
+                .await
+                .context("no answer in time")?
+                .map(|answer| (answer.status, answer.body.len()));
+        };
+        let mut left = (end + length).saturating_sub(self.input.len());
+        if left == 0 {
+            self.input.drain(..end + length);
+        } else {
+            self.input.clear();
+        }
+        while left > 0 {
+            self.more().await?;
+            let part = self.input.len().min(left);
+            self.input.drain(..part);
+            left -= part;
+        }
+        Ok((status, length))
     }
 
     async fn read_answer(&mut self) -> anyhow::Result<Answer> {
@@ -126,6 +161,14 @@ pub(crate) fn request(method: &str, target: &str, fields: &[&str]) -> Vec<u8> {
     }
     text.push_str("\r\n");
     text.into_bytes()
+}
+
+/// The value of Content-Length in a head.
+fn length(head: &[u8]) -> Option<usize> {
+    let line = head
+        .split(|&byte| byte == b'\n')
+        .find(|line| line.get(..15).is_some_and(|name| name.eq_ignore_ascii_case(b"content-length:")))?;
+    std::str::from_utf8(line.get(15..)?).ok()?.trim().parse().ok()
 }
 
 fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {

@@ -1,9 +1,9 @@
 //! The bodies that contestants answer with, and the document root that holds them.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, ensure};
 
@@ -34,16 +34,16 @@ pub(crate) fn docroot(place: &Place, folder: &Path) -> anyhow::Result<()> {
     fs::copy(place.bench.join("peers/docroot/index.php"), folder.join("index.php"))?;
     let files = folder.join("sites/default/files");
     fs::create_dir_all(files.join("css"))?;
-    // Thu, 01 Jan 2026 00:00:00 GMT.
-    let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+    let modified = httpdate::parse_http_date("Thu, 01 Jan 2026 00:00:00 GMT")?;
     for (name, size) in [("1k.webp", 1024), ("64k.webp", 64 * 1024), ("10m.webp", 10 * 1024 * 1024)] {
         fs::write(files.join(name), canned(size))?;
         File::options().write(true).open(files.join(name))?.set_modified(modified)?;
     }
     let sheet = files.join("css/css_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG.css");
-    let rules: String = (0..600)
-        .map(|n| format!(".block-{n} {{ margin: {n}px auto; color: #{:06x}; }}\n", n * 7919))
-        .collect();
+    let mut rules = String::new();
+    for n in 0..600 {
+        let _ = writeln!(rules, ".block-{n} {{ margin: {n}px auto; color: #{:06x}; }}", n * 7919);
+    }
     fs::write(&sheet, rules)?;
     // --keep gives the compressed form the time of the plain one.
     let status = Command::new("gzip").args(["-9", "--keep", "--no-name"]).arg(&sheet).status()?;

@@ -7,6 +7,7 @@
 mod client;
 mod content;
 mod contestant;
+mod load;
 mod machine;
 mod place;
 mod report;
@@ -17,11 +18,12 @@ mod template;
 mod usage;
 mod wrk;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 use machine::Machine;
 use place::{Place, folder};
@@ -53,6 +55,9 @@ struct Arguments {
     /// The folder bench/
     #[arg(long, default_value = "bench")]
     bench: PathBuf,
+    /// How many objects hit-million has
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..))]
+    objects: u32,
     /// An option for one of our services, as `edge-cache=--compress=off`: results say so
     #[arg(long = "option", value_name = "SERVICE=OPTION", value_parser = option)]
     options: Vec<(String, String)>,
@@ -79,18 +84,34 @@ async fn main() -> anyhow::Result<()> {
         rounds: usize::from(arguments.rounds),
         duration: Duration::from_secs(arguments.seconds.into()),
         docroot: docroot.path().to_owned(),
+        objects: arguments.objects,
         origin,
         place,
     };
+    // What was started ends with the guards that this drops.
+    tokio::select! {
+        done = run_all(&bench, &chosen, &machine, &arguments.out) => done,
+        signal = interrupted() => bail!("interrupted{}", signal.err().map(|e| e.to_string()).unwrap_or_default()),
+    }
+}
+
+async fn run_all(bench: &Bench, chosen: &[&Scenario], machine: &Machine, out: &Path) -> anyhow::Result<()> {
     for scenario in chosen {
         println!("== {}: {}", scenario.name, scenario.what);
         let entries = bench.run(scenario).await.with_context(|| scenario.name)?;
-        let results =
-            Results::new(scenario, &bench.place, &machine, bench.rounds, arguments.seconds.into(), entries);
-        results.write(&arguments.out)?;
+        let results = Results::new(scenario, bench, machine, entries);
+        results.write(out)?;
         terminal::print(&results);
     }
     Ok(())
+}
+
+async fn interrupted() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        done = tokio::signal::ctrl_c() => done,
+    }
 }
 
 fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Scenario>> {

@@ -37,7 +37,9 @@ impl Place {
         // With two CPUs one is the load's; with more, all that no scenario gives to a server.
         let load = &cpus[if cpus.len() < 4 { 1 } else { 2 }..];
         let mut set = CpuSet::new();
-        load.iter().for_each(|&cpu| set.set(cpu));
+        for &cpu in load {
+            set.set(cpu);
+        }
         let load_cpus = list(load);
         sched_setaffinity(None, &set)?;
         // 10,000 connections, at both ends of each.
@@ -52,11 +54,6 @@ impl Place {
     /// The first CPUs, for a server that is given so many, as `taskset -c` takes them.
     pub(crate) fn server_cpus(&self, count: usize) -> String {
         list(&self.cpus[..count.min(self.cpus.len())])
-    }
-
-    /// Whether a server on this many CPUs shares one with the load.
-    pub(crate) fn shares(&self, count: usize) -> bool {
-        count > self.cpus.len() - self.load_cpus.split(',').count()
     }
 
     pub(crate) fn binary(&self, name: &str) -> anyhow::Result<PathBuf> {

@@ -4,6 +4,8 @@ use crate::contestant::Kind;
 
 pub(crate) const CACHES: &[Kind] =
     &[Kind::EdgeCache, Kind::Varnish, Kind::NginxCache, Kind::Haproxy, Kind::TrafficServer, Kind::Floor];
+const REAL_CACHES: &[Kind] =
+    &[Kind::EdgeCache, Kind::Varnish, Kind::NginxCache, Kind::Haproxy, Kind::TrafficServer];
 const WEB: &[Kind] = &[Kind::WebProxy, Kind::NginxWeb, Kind::Apache];
 
 #[derive(Debug)]
@@ -21,6 +23,22 @@ pub(crate) struct Scenario {
 pub(crate) enum Work {
     /// wrk asks for one URL.
     Fixed(Fixed),
+    /// A page that the client has.
+    Conditional,
+    /// Many objects, the n-th of them asked for 1/n as often as the first.
+    Zipf,
+    /// 10,000 connections.
+    Connections,
+    /// Each URL once.
+    Miss,
+    /// A thousand clients, one slow URL.
+    Coalesced,
+    /// Ten times what PHP-FPM can do.
+    Overload,
+    /// A tag is purged again and again.
+    Purge,
+    /// One core and two.
+    Cores,
 }
 
 /// One URL, asked for over and over.
@@ -96,14 +114,49 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         title: "Conditional hit",
         what: "64 kept connections ask for a cached page that they have: If-None-Match, answered 304.",
         kinds: CACHES,
-        work: Work::Fixed(Fixed {
-            target: "/b/1024/page",
-            fields: &["If-None-Match: \"b1024\""],
-            connections: 64,
-            status: 304,
-            expect: Expect::Nothing,
-            php: false,
-        }),
+        work: Work::Conditional,
+    },
+    Scenario {
+        name: "hit-million",
+        title: "Hits among a million objects",
+        what: "1,000 objects and 1,000,000 of 300 bytes, the n-th asked for 1/n as often as the first (Zipf).",
+        kinds: REAL_CACHES,
+        work: Work::Zipf,
+    },
+    Scenario {
+        name: "hit-10k-connections",
+        title: "Hits with 10,000 connections",
+        what: "10,000 connections are kept after one request each; 64 others ask for a cached page of 1 KiB.",
+        kinds: CACHES,
+        work: Work::Connections,
+    },
+    Scenario {
+        name: "miss",
+        title: "Miss",
+        what: "64 kept connections ask for a page of 1 KiB each time under another URL; the origin is fast.",
+        kinds: REAL_CACHES,
+        work: Work::Miss,
+    },
+    Scenario {
+        name: "coalesced",
+        title: "Coalesced miss",
+        what: "1,000 clients ask at once for a page that the origin takes a second for.",
+        kinds: REAL_CACHES,
+        work: Work::Coalesced,
+    },
+    Scenario {
+        name: "purge-tag",
+        title: "Purging a tag during hits",
+        what: "64 kept connections ask for 1,000 pages of 1 KiB with ten tags; a tag is purged every 100 ms.",
+        kinds: &[Kind::EdgeCache, Kind::Varnish],
+        work: Work::Purge,
+    },
+    Scenario {
+        name: "cores",
+        title: "One core and two",
+        what: "hit-1k with a server on one core and on two.",
+        kinds: &[Kind::EdgeCache, Kind::NginxCache],
+        work: Work::Cores,
     },
     Scenario {
         name: "static-1k",
@@ -184,5 +237,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             expect: Expect::Lines,
             php: true,
         }),
+    },
+    Scenario {
+        name: "overload",
+        title: "Overload",
+        what: "2,000 visitors a second ask for a page of which PHP-FPM can make 200: each on a connection of its own, patient for 10 s.",
+        kinds: WEB,
+        work: Work::Overload,
     },
 ];

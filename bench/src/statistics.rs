@@ -35,8 +35,9 @@ impl Spread {
 /// The value below which `share` of the values are, of values in any order; NaN without any.
 pub(crate) fn percentile(values: &mut [f64], share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
-    let rank = (share * values.len() as f64).ceil() as usize;
-    values.get(rank.saturating_sub(1).min(values.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+    let below = |place: usize| place as f64 / (values.len() as f64) < share;
+    let rank = (1..values.len()).find(|&place| !below(place)).unwrap_or(values.len());
+    values.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub(crate) async fn run(place: &Place, load: &Load, duration: Duration) -> anyho
         command.args(["-H", field]);
     }
     command.arg(&load.url).stdin(Stdio::null()).kill_on_drop(true);
-    let ended = tokio::time::timeout(duration + Duration::from_secs(60), command.output());
+    let ended = tokio::time::timeout(duration + Duration::from_mins(1), command.output());
     let output = ended.await.context("wrk does not end")?.context("starting wrk")?;
     parse(&output)
 }

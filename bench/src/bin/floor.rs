@@ -20,6 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 use memchr::memmem::{Finder, find};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
 
 /// Larger than any request that is sent to it; what is longer is cut off.
 const READ: usize = 64 * 1024;
@@ -86,7 +87,7 @@ impl Floor {
                 Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 })
             });
             match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
-                Err(rustix::io::Errno::INTR) => continue,
+                Err(Errno::INTR) => continue,
                 other => other?,
             };
             let now = SystemTime::now();
@@ -219,7 +220,7 @@ impl Floor {
             connection.blocked = blocked;
             let flags = if blocked { epoll::EventFlags::OUT } else { epoll::EventFlags::IN };
             let data = epoll::EventData::new_u64(place as u64);
-            epoll::modify(&self.epoll, &connection.stream, data, flags).map_err(|error| error.kind())?;
+            epoll::modify(&self.epoll, &connection.stream, data, flags).map_err(Errno::kind)?;
         }
         Ok(())
     }

@@ -8,8 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::{self, Machine};
-use crate::place::Place;
-use crate::run::{Entry, Sample};
+use crate::run::{Bench, Entry, Sample};
 use crate::scenario::Scenario;
 use crate::statistics::Spread;
 
@@ -39,14 +38,8 @@ pub(crate) struct Line {
 }
 
 impl Results {
-    pub(crate) fn new(
-        scenario: &Scenario,
-        place: &Place,
-        machine: &Machine,
-        rounds: usize,
-        seconds: u64,
-        entries: Vec<Entry>,
-    ) -> Self {
+    pub(crate) fn new(scenario: &Scenario, bench: &Bench, machine: &Machine, entries: Vec<Entry>) -> Self {
+        let place = &bench.place;
         let entries = entries.into_iter().map(|entry| Line {
             name: match entry.variant {
                 "" => entry.kind.name().to_owned(),
@@ -62,8 +55,8 @@ impl Results {
             title: scenario.title.to_owned(),
             what: scenario.what.to_owned(),
             date: machine::now(),
-            rounds,
-            seconds,
+            rounds: bench.rounds,
+            seconds: bench.duration.as_secs(),
             machine: machine.clone(),
             extra: place.extra.iter().map(|(service, option)| format!("{service} {option}")).collect(),
             entries: entries.collect(),
@@ -117,6 +110,16 @@ pub(crate) const FIGURES: &[Figure] = &[
     figure("cpu_us", "CPU µs/request", 2),
     figure("fpm_cpu_us", "PHP-FPM CPU µs/request", 1),
     figure("mib_per_cpu_s", "MiB per CPU second", 0),
+    figure("capacity_rps", "requests/s of these cores alone", 0),
+    figure("goodput", "served/s", 0),
+    figure("refused", "503", 0),
+    figure("refusal_p99_ms", "p99 of a 503, ms", 1),
+    figure("failed", "lost", 0),
+    figure("origin_requests", "origin requests", 0),
+    figure("connection_kib", "KiB per idle connection", 1),
+    figure("purges", "purges", 0),
+    figure("purge_p50_ms", "purge p50 ms", 2),
+    figure("purge_max_ms", "purge max ms", 2),
     figure("p50_ms", "p50 ms", 2),
     figure("p99_ms", "p99 ms", 2),
     figure("p999_ms", "p99.9 ms", 2),

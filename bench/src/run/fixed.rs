@@ -4,38 +4,26 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use super::{Bench, Entry, Meter, Sample, order, start_all, take_out, verify, with_wrk};
+use super::{Bench, Entry, Meter, Sample, in_turn, start_all, verify, with_wrk};
 use crate::client::Client;
 use crate::contestant::{Kind, Running, Setup};
 use crate::scenario::{Fixed, Scenario};
 use crate::wrk::{self, Load};
 
-pub(super) async fn run(bench: &Bench, scenario: &Scenario, work: &Fixed) -> anyhow::Result<Vec<Entry>> {
+pub(super) async fn run(bench: &Bench, scenario: &Scenario, work: Fixed) -> anyhow::Result<Vec<Entry>> {
     let mut entries: Vec<Entry> = scenario.kinds.iter().map(|&kind| Entry::new(kind, "")).collect();
     let mut running = start_all(bench, &mut entries, |_| Setup { php: work.php, ..bench.setup() }).await;
-    for round in 0..=bench.rounds {
-        for place in order(entries.len(), round) {
-            let (entry, slot) = (&mut entries[place], &mut running[place]);
-            let Some(contestant) = slot else { continue };
-            // The first round warms up, and is not counted.
-            let duration = if round == 0 { Duration::from_secs(1) } else { bench.duration };
-            match measure(bench, scenario, work, contestant, duration).await {
-                Ok(sample) if round > 0 => entry.rounds.push(sample),
-                Ok(_) => {}
-                Err(error) => {
-                    take_out(entry, Some(contestant), &error);
-                    *slot = None;
-                }
-            }
-        }
-    }
+    in_turn(bench, &mut entries, &mut running, async |round, _, contestant| {
+        measure(bench, scenario, work, contestant, bench.duration(round)).await
+    })
+    .await;
     Ok(entries)
 }
 
 async fn measure(
     bench: &Bench,
     scenario: &Scenario,
-    work: &Fixed,
+    work: Fixed,
     contestant: &Running,
     duration: Duration,
 ) -> anyhow::Result<Sample> {

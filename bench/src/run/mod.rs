@@ -1,6 +1,14 @@
 //! Runs one scenario: starts its contestants, verifies that they answer alike, and measures them in turn.
 
+mod coalesced;
+mod conditional;
+mod connections;
+mod cores;
 mod fixed;
+mod miss;
+mod overload;
+mod purge;
+mod zipf;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,6 +34,8 @@ pub(crate) struct Bench {
     pub(crate) duration: Duration,
     pub(crate) origin: Running,
     pub(crate) docroot: PathBuf,
+    /// How many objects hit-million has.
+    pub(crate) objects: u32,
 }
 
 /// One contestant's part of a scenario.
@@ -47,8 +57,16 @@ impl Entry {
 
 impl Bench {
     pub(crate) async fn run(&self, scenario: &Scenario) -> anyhow::Result<Vec<Entry>> {
-        match &scenario.work {
+        match scenario.work {
             Work::Fixed(work) => fixed::run(self, scenario, work).await,
+            Work::Conditional => conditional::run(self, scenario).await,
+            Work::Zipf => zipf::run(self, scenario).await,
+            Work::Connections => connections::run(self, scenario).await,
+            Work::Miss => miss::run(self, scenario).await,
+            Work::Coalesced => coalesced::run(self, scenario).await,
+            Work::Overload => overload::run(self, scenario).await,
+            Work::Purge => purge::run(self, scenario).await,
+            Work::Cores => cores::run(self, scenario).await,
         }
     }
 
@@ -60,6 +78,11 @@ impl Bench {
             docroot: self.docroot.clone(),
             php: false,
         }
+    }
+
+    /// How long a round takes; the one that warms up is short.
+    pub(crate) fn duration(&self, round: usize) -> Duration {
+        if round == 0 { Duration::from_secs(1) } else { self.duration }
     }
 
     /// Requests that the origin has seen.
@@ -88,33 +111,31 @@ pub(crate) struct Meter {
     front: Vec<u32>,
     fpm: Vec<u32>,
     before: (Usage, Usage),
-    begin: std::time::Instant,
 }
 
 impl Meter {
     pub(crate) fn start(running: &Running) -> Self {
         let (front, fpm) = (running.front(), running.fpm());
         let before = (Usage::now(&front), Usage::now(&fpm));
-        Self { front, fpm, before, begin: std::time::Instant::now() }
+        Self { front, fpm, before }
     }
 
     /// What `requests` cost.
     pub(crate) fn stop(self, requests: u64) -> Sample {
-        let wall = self.begin.elapsed().as_secs_f64();
         let cpu = self.before.0.until(&Usage::now(&self.front));
         let mut sample = Sample::new();
         let count = requests.max(1) as f64;
         put(&mut sample, "requests", requests as f64);
         put(&mut sample, "cpu_us", cpu.total / count);
         put(&mut sample, "user_share", cpu.user_share);
-        put(&mut sample, "busy", cpu.total / 1e6 / wall);
+        put(&mut sample, "cpu_s", cpu.total / 1e6);
         if !self.fpm.is_empty() {
             let fpm = self.before.1.until(&Usage::now(&self.fpm));
             put(&mut sample, "fpm_cpu_us", fpm.total / count);
         }
         let (rss, pss) = memory(&self.front);
-        put(&mut sample, "rss_mib", rss as f64 / 1048576.0);
-        put(&mut sample, "pss_mib", pss as f64 / 1048576.0);
+        put(&mut sample, "rss_mib", rss as f64 / 1_048_576.0);
+        put(&mut sample, "pss_mib", pss as f64 / 1_048_576.0);
         sample
     }
 }
@@ -122,14 +143,22 @@ impl Meter {
 /// What wrk measured, beside what the contestant cost.
 pub(crate) fn with_wrk(sample: &mut Sample, measured: &Measured) {
     let seconds = measured.duration as f64 / 1e6;
-    put(sample, "rps", measured.requests as f64 / seconds);
+    rate(sample, measured.requests, seconds);
     put(sample, "errors", measured.errors() as f64);
     put(sample, "p50_ms", measured.p50 / 1e3);
     put(sample, "p99_ms", measured.p99 / 1e3);
     put(sample, "p999_ms", measured.p999 / 1e3);
     if let Some(cpu) = sample.get("cpu_us").copied() {
         let bytes = measured.bytes as f64 / measured.requests.max(1) as f64;
-        put(sample, "mib_per_cpu_s", bytes / 1048576.0 / (cpu / 1e6));
+        put(sample, "mib_per_cpu_s", bytes / 1_048_576.0 / (cpu / 1e6));
+    }
+}
+
+/// Throughput, and how many cores the contestant kept busy meanwhile.
+pub(crate) fn rate(sample: &mut Sample, requests: u64, seconds: f64) {
+    put(sample, "rps", requests as f64 / seconds);
+    if let Some(cpu) = sample.get("cpu_s").copied() {
+        put(sample, "busy", cpu / seconds);
     }
 }
 
@@ -153,6 +182,31 @@ pub(crate) fn take_out(entry: &mut Entry, running: Option<&Running>, error: &any
     }
     eprintln!("   {} is taken out: {text}", entry.kind.name());
     entry.error = Some(text);
+}
+
+/// Measures everybody in turn, `measure(round, place, contestant)`; round 0 warms up and is not counted.
+pub(crate) async fn in_turn(
+    bench: &Bench,
+    entries: &mut [Entry],
+    running: &mut [Option<Running>],
+    measure: impl AsyncFn(usize, usize, &Running) -> anyhow::Result<Sample>,
+) {
+    for round in 0..=bench.rounds {
+        for place in order(entries.len(), round) {
+            let (Some(entry), Some(slot)) = (entries.get_mut(place), running.get_mut(place)) else {
+                continue;
+            };
+            let Some(contestant) = slot else { continue };
+            match measure(round, place, contestant).await {
+                Ok(sample) if round > 0 => entry.rounds.push(sample),
+                Ok(_) => {}
+                Err(error) => {
+                    take_out(entry, Some(contestant), &error);
+                    *slot = None;
+                }
+            }
+        }
+    }
 }
 
 /// Starts everybody who takes part.
