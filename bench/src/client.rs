@@ -27,7 +27,7 @@ pub(crate) struct Answer {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
-        Self::connect_from(Ipv4Addr::LOCALHOST, address).await
+        Self::over(TcpSocket::new_v4()?, address).await
     }
 
     /// From an address of our own, for what counts connections per client.
@@ -36,6 +36,10 @@ impl Client {
         // Else the port of a closed connection to anywhere is not taken again for a minute.
         socket.set_reuseaddr(true)?;
         socket.bind(SocketAddr::from((from, 0)))?;
+        Self::over(socket, address).await
+    }
+
+    async fn over(socket: TcpSocket, address: SocketAddr) -> anyhow::Result<Self> {
         let stream = timeout(DEADLINE, socket.connect(address)).await.context("connecting")??;
         stream.set_nodelay(true)?;
         Ok(Self { stream, input: Vec::new() })

@@ -27,7 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use machine::Machine;
 use place::{Place, folder};
-use report::{Results, terminal};
+use report::{Results, html, readme, terminal};
 use run::Bench;
 use scenario::{SCENARIOS, Scenario};
 
@@ -55,6 +55,12 @@ struct Arguments {
     /// The folder bench/
     #[arg(long, default_value = "bench")]
     bench: PathBuf,
+    /// Put the table of all results into this file, between its markers; README.md after a run of all scenarios
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "README.md")]
+    readme: Option<PathBuf>,
+    /// Measure nothing: show what was measured anew
+    #[arg(long)]
+    report: bool,
     /// How many objects hit-million has
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..))]
     objects: u32,
@@ -72,11 +78,14 @@ async fn main() -> anyhow::Result<()> {
         }
         return Ok(());
     }
+    if arguments.report {
+        return show(&arguments);
+    }
     let chosen = chosen(&arguments.scenarios)?;
     let binaries = arguments.binaries.canonicalize().context("the folder of the binaries")?;
     let bench = arguments.bench.canonicalize().context("the folder bench/")?;
     let machine = Machine::this(&bench);
-    let place = Place::new(bench, binaries, arguments.options)?;
+    let place = Place::new(bench, binaries, arguments.options.clone())?;
     let docroot = folder("docroot")?;
     content::docroot(&place, docroot.path())?;
     let origin = contestant::origin(&place).await?;
@@ -90,9 +99,23 @@ async fn main() -> anyhow::Result<()> {
     };
     // What was started ends with the guards that this drops.
     tokio::select! {
-        done = run_all(&bench, &chosen, &machine, &arguments.out) => done,
+        done = run_all(&bench, &chosen, &machine, &arguments.out) => done?,
         signal = interrupted() => bail!("interrupted{}", signal.err().map(|e| e.to_string()).unwrap_or_default()),
     }
+    show(&arguments)
+}
+
+/// The page and README's table of all that was measured, now or before.
+fn show(arguments: &Arguments) -> anyhow::Result<()> {
+    let all = Results::read_all(&arguments.out)?;
+    html::write(&arguments.out, &all)?;
+    println!("{}", arguments.out.join("index.html").display());
+    let complete = !arguments.report && arguments.scenarios.is_empty();
+    let own = arguments.bench.join("../README.md");
+    if let Some(readme) = arguments.readme.as_deref().or(complete.then_some(own.as_path())) {
+        readme::update(readme, &all)?;
+    }
+    Ok(())
 }
 
 async fn run_all(bench: &Bench, chosen: &[&Scenario], machine: &Machine, out: &Path) -> anyhow::Result<()> {

@@ -41,6 +41,17 @@ pub(crate) enum Work {
     Cores,
 }
 
+impl Work {
+    /// The figure that decides who is ahead (`report::FIGURES`).
+    pub(crate) const fn primary(self) -> &'static str {
+        match self {
+            Self::Coalesced => "p99_ms",
+            Self::Overload => "goodput",
+            _ => "cpu_us",
+        }
+    }
+}
+
 /// One URL, asked for over and over.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fixed {

@@ -20,7 +20,7 @@ fn table(results: &Results) -> String {
             .collect::<Vec<_>>(),
     ];
     for line in &results.entries {
-        let mut row = vec![line.name.clone()];
+        let mut row = vec![line.label()];
         row.extend(figures.iter().map(|figure| cell(line, figure)));
         row.push(ratio(results, line));
         rows.push(row);
@@ -29,7 +29,7 @@ fn table(results: &Results) -> String {
     for line in &results.entries {
         if let Some(error) = &line.error {
             // All of it was said when it happened.
-            let _ = writeln!(text, "  {}: {}", line.name, error.lines().next().unwrap_or_default());
+            let _ = writeln!(text, "  {}: {}", line.label(), error.lines().next().unwrap_or_default());
         }
     }
     text
@@ -47,7 +47,7 @@ fn cell(line: &Line, figure: &Figure) -> String {
 }
 
 fn ratio(results: &Results, line: &Line) -> String {
-    let ours = results.ours().filter(|ours| !std::ptr::eq(*ours, line));
+    let ours = results.ours(&line.variant).filter(|ours| !std::ptr::eq(*ours, line));
     match ours.and_then(|ours| line.over(ours, "cpu_us")) {
         Some(spread) => format!("×{:.2} ({:.2}–{:.2})", spread.median, spread.min, spread.max),
         None => String::new(),
