@@ -47,7 +47,7 @@ impl Figures {
     /// What is to be thought of `counted` instructions per request.
     pub fn judge(&self, name: &str, counted: u64) -> Verdict {
         let Some(&committed) = self.instructions.get(name) else { return Verdict::NotCommitted };
-        if deviation(committed, counted).abs() <= self.tolerance {
+        if counted.abs_diff(committed) as f64 * 100.0 <= self.tolerance * committed as f64 {
             Verdict::Within { committed }
         } else if counted > committed {
             Verdict::More { committed }
