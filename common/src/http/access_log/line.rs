@@ -90,7 +90,7 @@ impl Field {
             Self::Path => Value::Bytes(entry.target.path().as_bytes()),
             Self::Protocol => Value::Plain(protocol(entry.version)),
             Self::Status => Value::Number(entry.status.as_u16().into()),
-            Self::Bytes => Value::Number(entry.bytes.into()),
+            Self::Bytes => Value::Number(entry.bytes),
             Self::Complete => Value::Flag(entry.complete),
             Self::Referer => of_header(entry.referer.as_ref()),
             Self::UserAgent => of_header(entry.user_agent.as_ref()),
@@ -100,7 +100,7 @@ impl Field {
             Self::Ttl => entry.ttl.map_or(Value::Missing, Value::Signed),
             Self::Age => {
                 let age = entry.age.as_ref().and_then(|age| age.to_str().ok()?.parse::<u64>().ok());
-                age.map_or(Value::Missing, |age| Value::Number(age.into()))
+                age.map_or(Value::Missing, Value::Number)
             }
             Self::Stored => entry.stored.map_or(Value::Missing, |stored| Value::Flag(stored.is_ok())),
             Self::NotStored => match entry.stored {
