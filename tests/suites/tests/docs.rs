@@ -34,6 +34,10 @@ fn flags_exist() {
     for name in SERVICES.into_iter().chain(["solo", "galera-node"]) {
         known.extend(options(&help(name)).into_keys());
     }
+    known.extend(words_with_dashes(&help("bench")));
+    // Its usage is what it says to anything else.
+    let usage = Command::new(binary("replay").unwrap()).arg("--help").output().unwrap();
+    known.extend(words_with_dashes(&String::from_utf8(usage.stderr).unwrap()));
     for script in ["up", "test", "docker/build"] {
         let output = Command::new(root().join(script)).arg("--help").output().unwrap();
         known.extend(words_with_dashes(&String::from_utf8(output.stdout).unwrap()));
@@ -183,6 +187,7 @@ fn is_foreign(command: &str) -> bool {
     const COMMANDS: &[&str] = &[
         "apt",
         "apt-get",
+        "callgrind_annotate",
         "cargo",
         "certbot",
         "composer",
