@@ -12,6 +12,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use svg::grouped;
+
 use crate::machine::{self, Machine};
 use crate::run::{Bench, Entry, Sample};
 use crate::scenario::{SCENARIOS, Scenario};
@@ -51,7 +53,7 @@ impl Results {
         let place = &bench.place;
         let entries = entries.into_iter().map(|entry| Line {
             name: entry.kind.name().to_owned(),
-            variant: entry.variant.to_owned(),
+            variant: entry.variant,
             version: entry.kind.version(place),
             ours: entry.kind.is_ours(),
             rounds: entry.rounds,

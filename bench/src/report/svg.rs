@@ -122,7 +122,7 @@ fn class(line: &Line) -> &'static str {
 }
 
 /// A number with commas between thousands.
-pub(super) fn grouped(value: f64, digits: usize) -> String {
+pub(crate) fn grouped(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
     let (whole, part) = text.split_once('.').map_or((text.as_str(), ""), |(whole, part)| (whole, part));
     let mut result = String::new();

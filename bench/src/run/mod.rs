@@ -43,15 +43,15 @@ pub(crate) struct Bench {
 pub(crate) struct Entry {
     pub(crate) kind: Kind,
     /// What tells it from another entry of the same kind; else empty.
-    pub(crate) variant: &'static str,
+    pub(crate) variant: String,
     pub(crate) rounds: Vec<Sample>,
     /// Why it was taken out.
     pub(crate) error: Option<String>,
 }
 
 impl Entry {
-    pub(crate) const fn new(kind: Kind, variant: &'static str) -> Self {
-        Self { kind, variant, rounds: Vec::new(), error: None }
+    pub(crate) fn new(kind: Kind, variant: impl Into<String>) -> Self {
+        Self { kind, variant: variant.into(), rounds: Vec::new(), error: None }
     }
 }
 

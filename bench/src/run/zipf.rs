@@ -14,6 +14,7 @@ use crate::content::canned;
 use crate::contestant::Setup;
 use crate::load::fill;
 use crate::place::folder;
+use crate::report::grouped;
 use crate::scenario::Scenario;
 use crate::wrk::{self, Load};
 
@@ -31,7 +32,8 @@ pub(super) async fn run(bench: &Bench, scenario: &Scenario) -> anyhow::Result<Ve
     }
     let mut entries = Vec::new();
     for &kind in scenario.kinds {
-        let mut pair = [Entry::new(kind, "1,000 objects"), Entry::new(kind, "1,000,000 objects")];
+        let mut pair =
+            counts.map(|count| Entry::new(kind, format!("{} objects", grouped(f64::from(count), 0))));
         let mut running = start_all(bench, &mut pair, |_| Setup { memory_mb: 2048, ..bench.setup() }).await;
         for ((entry, slot), count) in pair.iter_mut().zip(&mut running).zip(counts) {
             let Some(contestant) = slot else { continue };
