@@ -1,6 +1,6 @@
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -124,10 +124,36 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// Appends an address, as `Display` has it. For what every request writes: formatting machinery shows in a profile.
+pub fn push_ip(text: &mut String, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => {
+            for (at, octet) in ip.octets().into_iter().enumerate() {
+                if at > 0 {
+                    text.push('.');
+                }
+                text.push_str(itoa::Buffer::new().format(octet));
+            }
+        }
+        // Writing to a String cannot fail.
+        IpAddr::V6(ip) => drop(write!(text, "{ip}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+
+    #[test]
+    fn an_address_is_written_as_it_is_displayed() {
+        for ip in ["0.0.0.0", "192.0.2.100", "255.255.255.255", "::1", "2001:db8::7", "::ffff:192.0.2.1"] {
+            let ip: IpAddr = ip.parse().unwrap();
+            let mut text = String::from(">");
+            push_ip(&mut text, ip);
+            assert_eq!(text, format!(">{ip}"));
+        }
+    }
 
     #[test]
     fn forms() {

@@ -4,6 +4,6 @@ mod address;
 mod stream;
 mod write_deadline;
 
-pub use address::{Address, AddressError, End, Endpoint};
+pub use address::{Address, AddressError, End, Endpoint, push_ip};
 pub use stream::Stream;
 pub use write_deadline::WriteDeadline;

@@ -1,5 +1,4 @@
-use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use common::http::forwarded::{
 use common::http::strict::Violation;
 use common::http::{hop_by_hop, request_id};
 use common::listener::Peer;
+use common::net::push_ip;
 use http::header::{EXPECT, HOST, HeaderName, HeaderValue, RANGE, VIA};
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version, request};
@@ -127,11 +127,7 @@ pub fn normalise(
 /// formatting machinery would show in a profile.
 fn forward(headers: &mut http::HeaderMap, client: &Client, peer: &Peer, host: &str, port: u16) {
     let mut address = String::with_capacity(40);
-    match peer.ip() {
-        IpAddr::V4(ip) => put_v4(&mut address, ip),
-        // Writing to a String cannot fail.
-        IpAddr::V6(ip) => drop(write!(address, "{ip}")),
-    }
+    push_ip(&mut address, peer.ip());
     let proto = client.scheme.as_str();
     let mut set = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -157,15 +153,6 @@ fn forward(headers: &mut http::HeaderMap, client: &Client, peer: &Peer, host: &s
     }
     if let Ok(value) = HeaderValue::from_str(&address) {
         headers.insert(X_FORWARDED_FOR, value);
-    }
-}
-
-fn put_v4(out: &mut String, ip: Ipv4Addr) {
-    for (at, octet) in ip.octets().into_iter().enumerate() {
-        if at > 0 {
-            out.push('.');
-        }
-        out.push_str(itoa::Buffer::new().format(octet));
     }
 }
 
@@ -367,6 +354,11 @@ mod tests {
             assert_eq!(text(name), None, "{name}");
         }
         assert_ne!(text("x-request-id").as_deref(), Some("mine"));
+
+        let sixth = normalised(request(), "[2001:db8::7]:5").unwrap();
+        assert_eq!(sixth.head.headers["x-forwarded-for"], "2001:db8::7");
+        let forwarded = &sixth.head.headers["forwarded"];
+        assert_eq!(forwarded, "for=\"[2001:db8::7]\";host=\"a.example\";proto=http");
 
         let proxy = normalised(request(), "10.0.0.9:5").unwrap();
         assert_eq!(proxy.head.headers["x-forwarded-for"], "1.1.1.1, 10.0.0.9");

@@ -9,6 +9,7 @@ use http::{HeaderValue, Uri, Version};
 
 use super::format::{Kind, Token, Unit};
 use super::{Entry, Field, Format};
+use crate::net::push_ip;
 
 /// A field's value, in the form that it has in JSON.
 enum Value<'a> {
@@ -135,16 +136,6 @@ const fn protocol(version: Version) -> &'static str {
     }
 }
 
-fn address(address: IpAddr, line: &mut String) {
-    let IpAddr::V4(v4) = address else { return put!(line, "{address}") };
-    for (at, octet) in v4.octets().into_iter().enumerate() {
-        if at > 0 {
-            line.push('.');
-        }
-        line.push_str(itoa::Buffer::new().format(octet));
-    }
-}
-
 fn of_header(value: Option<&HeaderValue>) -> Value<'_> {
     value.map_or(Value::Missing, |value| Value::Bytes(value.as_bytes()))
 }
@@ -169,7 +160,7 @@ impl Value<'_> {
             Self::Signed(number) => line.push_str(itoa::Buffer::new().format(*number)),
             Self::Flag(flag) => put!(line, "{flag}"),
             Self::Plain(text) => line.push_str(text),
-            Self::Client(client) => address(*client, line),
+            Self::Client(client) => push_ip(line, *client),
             Self::Time(time) => iso_time(*time, line),
             Self::Bytes(bytes) => escape(bytes, line),
             Self::Text(text) => escape(text.as_bytes(), line),

@@ -394,3 +394,16 @@ async fn a_connection_field_hides_nothing_that_the_origin_relies_on() {
         assert_eq!(request.header(name), None, "{name}");
     }
 }
+
+/// As many as Apache takes (`LimitRequestFields`).
+#[tokio::test]
+async fn a_hundred_fields_are_taken_and_no_more() {
+    let origin = origin().await;
+    let edge = Edge::start(&origin, &[]).await;
+    for (count, status) in [(100, 200), (101, 431)] {
+        let fields = "X: y\r\n".repeat(count - 1);
+        let mut client = Client::connect(edge.address).await.unwrap();
+        client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).await.unwrap();
+        assert_eq!(client.response("GET").await.unwrap().status, status, "{count}");
+    }
+}
