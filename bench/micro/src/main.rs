@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::SystemTime;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use bench_micro::callgrind::Counter;
 use bench_micro::figures::{Figures, Made, Verdict, deviation};
 use bench_micro::scenario::Scenario;
@@ -19,9 +19,11 @@ enum Verb {
     Compare,
     Write,
     Spread(usize),
+    Help,
     Replay(Scenario, usize),
 }
 
+const USAGE: &str = "usage: replay [--write | --spread N | SCENARIO REQUESTS]";
 /// Of a file that does not exist yet.
 const TOLERANCE: f64 = 5.0;
 /// The figure that is written is the middle one of so many.
@@ -50,6 +52,10 @@ fn run() -> anyhow::Result<bool> {
         Verb::Write => write(&counter, &path).map(|()| true),
         Verb::Spread(times) => spread(&counter, times).map(|()| true),
         Verb::Replay(scenario, requests) => replay(scenario, requests).map(|()| true),
+        Verb::Help => {
+            println!("{USAGE}");
+            Ok(true)
+        }
     }
 }
 
@@ -57,13 +63,14 @@ fn verb() -> anyhow::Result<Verb> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     Ok(match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => Verb::Compare,
+        ["--help"] => Verb::Help,
         ["--write"] => Verb::Write,
         ["--spread", times] => Verb::Spread(times.parse().context("--spread")?),
         [name, requests] => {
             let scenario = Scenario::named(name).with_context(|| format!("there is no scenario {name}"))?;
             Verb::Replay(scenario, requests.parse().context("how many requests?")?)
         }
-        _ => bail!("usage: replay [--write | --spread N | SCENARIO REQUESTS]"),
+        _ => bail!("{USAGE}"),
     })
 }
 
@@ -78,12 +85,10 @@ fn replay(scenario: Scenario, requests: usize) -> anyhow::Result<()> {
 fn compare(runs: &Counter, path: &Path) -> anyhow::Result<bool> {
     let committed = read(path)?;
     let made = made()?;
-    if made.architecture != committed.made.architecture {
-        println!(
-            "note: instructions are not compared: the figures are of {}, this is {}",
-            committed.made.architecture, made.architecture
-        );
-        return Ok(true);
+    let (there, here) = (&committed.made.architecture, &made.architecture);
+    ensure!(here == there, "nothing can be compared: the figures are of {there}, this is {here}");
+    for name in committed.instructions.keys() {
+        ensure!(Scenario::named(name).is_some(), "{}: there is no scenario {name}", path.display());
     }
     let (mut passed, mut failed) = (0, 0);
     for scenario in Scenario::ALL {
