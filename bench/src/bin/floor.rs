@@ -108,11 +108,8 @@ impl Floor {
 
     fn accept(&mut self) -> anyhow::Result<()> {
         loop {
-            let stream = match self.listener.accept() {
-                Ok((stream, _)) => stream,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(_) => continue,
-            };
+            // Also when there are no descriptors left: those that are open are to be served.
+            let Ok((stream, _)) = self.listener.accept() else { return Ok(()) };
             stream.set_nonblocking(true)?;
             stream.set_nodelay(true)?;
             let place = self.free.pop().unwrap_or_else(|| {
@@ -131,10 +128,14 @@ impl Floor {
         if self.go_on(place, &mut connection, flags, buffer).is_ok() {
             self.connections[place] = Some(connection);
         } else {
-            // Dropping the stream closes it, which takes it out of epoll.
-            self.later.retain(|(_, other, _)| *other != place);
-            self.free.push(place);
+            self.forget(place);
         }
+    }
+
+    /// The connection of this place has ended; dropping its stream takes it out of epoll.
+    fn forget(&mut self, place: usize) {
+        self.later.retain(|(_, other, _)| *other != place);
+        self.free.push(place);
     }
 
     /// An error means that the connection has ended.
@@ -191,7 +192,7 @@ impl Floor {
             if self.send(place, &mut connection, answer).is_ok() {
                 self.connections[place] = Some(connection);
             } else {
-                self.free.push(place);
+                self.forget(place);
             }
         }
     }
@@ -274,7 +275,7 @@ impl Floor {
     }
 }
 
-/// The bytes of a body of this size, as the harness expects them (`verify.rs`).
+/// The bytes of a body of this size, as the harness expects them (`content.rs`).
 fn body(size: usize) -> impl Iterator<Item = u8> {
     (0..size).map(|place| (place.wrapping_mul(2_654_435_761) >> 13) as u8)
 }
