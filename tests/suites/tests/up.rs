@@ -69,8 +69,9 @@ async fn serves_and_leaves_nothing() {
     }
     assert_eq!(Visitor::new(site).get("/me").await.unwrap().status, 303, "nobody else sees it");
 
-    // 5. The access log goes on after the addresses.
-    assert!(up.log().contains("\"GET /me HTTP/1.1\" 200"), "{}", up.log());
+    // 5. The access log goes on after the addresses. Its lines are gathered for some milliseconds.
+    let logged = async || up.log().contains("\"GET /me HTTP/1.1\" 200").then_some(());
+    wait_for("the access log", DEADLINE, logged).await;
 
     // 6. Ctrl-C, which a terminal sends to the whole group, ends everything.
     let group = up.pid();
