@@ -75,6 +75,7 @@ pub fn explain(cache: &Arc<Cache>, query: &str, now: SystemTime) -> Result<Expla
             return Ok(Explanation { words, json });
         }
     };
+    request.forward();
     if command::is_command(&request.head.method) {
         words.push("It is an invalidation, and never looked up or sent to the origin.".into());
         conclude(&mut json, Verdict::Purge.as_str(), Verdict::Purge.reason());

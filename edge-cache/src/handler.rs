@@ -7,139 +7,191 @@
 //! 5. Fetch what is missing, together with whoever wants the same ([`crate::fetch`]).
 //! 6. Answer, and say what was done ([`crate::respond`]).
 
+use std::future::{Ready, ready};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use common::http::forwarded::Scheme;
 use common::http::strict::Violation;
 use common::listener::Peer;
+use futures_util::future::Either;
 use http::{Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::cache::Cache;
 use crate::error;
+use crate::fetch::lead;
 use crate::fetch::miss::{Miss, unanswered};
 use crate::fetch::origin::RequestBody;
 use crate::fetch::pass::pass;
-use crate::fetch::{OriginTime, lead};
 use crate::interim::Channel;
 use crate::invalidate::{self, Command, command};
 use crate::lookup::{Plan, plan};
 use crate::policy::cache_control::CacheControl;
-use crate::request::{Admission, Normalised, Refusal, admit, normalise};
-use crate::respond::{Answer, Body, CacheStatus, Forward, Record, Verdict, from_store};
+use crate::request::{Admission, Normalised, PassReason, Refusal, admit, normalise};
+use crate::respond::{Account, Answer, Body, CacheStatus, Forward, Verdict, from_store};
+use crate::store::{Lookup, Stored};
 
 /// How often a request joins a fetch that comes to nothing before it fetches for itself.
 const MAX_FOLLOWED: usize = 3;
 
+/// An answer that is there already, or one that is waited for. The first is what a hit is: it has no future to be
+/// moved about.
+pub type Handling = Either<Ready<Response<Body>>, Pin<Box<dyn Future<Output = Response<Body>> + Send>>>;
+
 /// `interim`: where interim responses can be written. `violation`: the request stands in for one that was not in order.
-pub async fn handle(
-    cache: Arc<Cache>,
-    peer: Peer,
+pub fn handle(
+    cache: &Arc<Cache>,
+    peer: &Peer,
     scheme: Scheme,
-    interim: Option<Arc<Channel>>,
+    interim: Option<&Arc<Channel>>,
     violation: Option<Violation>,
     request: Request<Incoming>,
-) -> Response<Body> {
-    let began = Instant::now();
-    let unanswered = cache.metrics.unanswered();
+) -> Handling {
     let (head, body) = request.into_parts();
-    // A client of HTTP/1.0 takes an interim response for the answer (RFC 9110, section 15.2).
     let version = head.version;
-    let hints = interim.as_ref().filter(|_| version == Version::HTTP_11);
-    let mut record = Record::begin(&cache.access_log, &peer, scheme, &head);
-    let mut origin_time = OriginTime::default();
     let live = cache.live.load_full();
-    let mut key = None;
+    let mut account = Account::open(Arc::clone(cache), Arc::clone(&live), peer, scheme, &head);
     let normalised = match violation {
-        None => normalise(head, &peer, scheme, Arc::clone(&live)),
+        None => normalise(head, peer, scheme, live),
         Some(violation) => Err(Refusal::Malformed(violation)),
     };
-    let answer = match normalised {
-        Ok(mut request) => {
-            if let Some(record) = &mut record {
-                record.identify(&request);
-                origin_time = OriginTime::wanted();
-                request.origin_time = origin_time.clone();
-            }
-            key = live.config.http.cache_status_key.then(|| request.key.clone());
-            Channel::attended(interim.as_deref(), answer(&cache, request, hints, body)).await
-        }
+    let mut request = match normalised {
+        Ok(request) => request,
         Err(refusal) => {
             cache.metrics.refused(refusal.as_str());
-            if let (Some(record), Some(_)) = (&mut record, violation) {
-                record.is_unreadable();
+            if violation.is_some() {
+                account.is_unreadable();
             }
-            (error::refused(refusal, version), CacheStatus::error("refused", None))
+            let answer = (error::refused(refusal, version), CacheStatus::error("refused", None));
+            return Either::Left(ready(account.close(answer)));
         }
     };
-    let (mut response, status) = answer;
-    status.add_to(response.headers_mut(), &live.config.http.cache_status_name, key.as_ref());
-    unanswered.is_answered();
-    let sent = cache.metrics.answered(status.verdict, began.elapsed());
-    let response = response.map(|body| body.counted(sent));
-    let Some(mut record) = record else { return response };
-    record.answered(&response, &status, origin_time.get());
-    response.map(|body| body.recorded(record))
+    account.identify(&mut request);
+    let work = match at_once(cache, &mut request, !body.is_end_stream()) {
+        Step::Answer(answer) => return Either::Left(ready(account.close(answer))),
+        Step::Wait(work) => work,
+    };
+    request.forward();
+    let (cache, interim) = (Arc::clone(cache), interim.cloned());
+    Either::Right(Box::pin(async move {
+        // A client of HTTP/1.0 takes an interim response for the answer (RFC 9110, section 15.2).
+        let hints = interim.as_ref().filter(|_| version == Version::HTTP_11);
+        let waited = waited_for(&cache, request, work, hints, body);
+        account.close(Channel::attended(interim.as_deref(), waited).await)
+    }))
 }
 
-async fn answer(
+/// What becomes of a request without waiting for anything.
+enum Step {
+    Answer(Answer),
+    Wait(Work),
+}
+
+/// What is left to be done for an answer.
+enum Work {
+    Invalidate,
+    Pass(PassReason),
+    Fetch(CacheControl, Wanting),
+}
+
+/// What was found, and what the origin is to be asked.
+struct Wanting {
+    found: Lookup,
+    forward: Forward,
+    stored: Option<Arc<Stored>>,
+}
+
+/// Decides, and answers what the store can.
+fn at_once(cache: &Arc<Cache>, request: &mut Normalised, has_body: bool) -> Step {
+    if command::is_command(&request.head.method) {
+        return Step::Wait(Work::Invalidate);
+    }
+    // What follows a body is no place for another protocol: nobody asks for it so.
+    request.upgrade.take_if(|_| has_body);
+    match admit(request, has_body) {
+        Admission::Lookup => {}
+        Admission::Pass(reason) => return Step::Wait(Work::Pass(reason)),
+        Admission::Deny(status) => {
+            return Step::Answer((error::denied(status), by_rule(Verdict::Deny, request)));
+        }
+        Admission::Redirect(status, location) => {
+            let answer = (error::redirected(status, location), by_rule(Verdict::Redirect, request));
+            return Step::Answer(answer);
+        }
+    }
+    let wishes = CacheControl::of(&request.head.headers);
+    match stored(cache, request, &wishes) {
+        Ok(answer) => Step::Answer(answer),
+        Err(_) if wishes.only_if_cached => {
+            Step::Answer((error::only_if_cached(), CacheStatus::error("only-if-cached", None)))
+        }
+        Err(wanting) => Step::Wait(Work::Fetch(wishes, wanting)),
+    }
+}
+
+/// The store's answer, or what it lacks.
+fn stored(cache: &Arc<Cache>, request: &mut Normalised, wishes: &CacheControl) -> Result<Answer, Wanting> {
+    let now = SystemTime::now();
+    let key = request.key.clone();
+    let found = cache.store.lookup_as(&key, |all| request.fields(all));
+    let (forward, stored) = match plan(&found, request, wishes, now) {
+        Plan::Serve(stored, verdict) => {
+            if verdict != Verdict::Hit {
+                request.forward();
+                lead::refresh(cache, request, &found, &stored);
+            }
+            return Ok(from_store(&request.head, &stored, verdict, now));
+        }
+        Plan::Part(answer) => return Ok(*answer),
+        Plan::Fetch(forward, stored) => (forward, stored),
+    };
+    Err(Wanting { found, forward, stored })
+}
+
+async fn waited_for(
     cache: &Arc<Cache>,
     mut request: Normalised,
+    work: Work,
     hints: Option<&Arc<Channel>>,
     body: Incoming,
 ) -> Answer {
-    if command::is_command(&request.head.method) {
-        return Box::pin(purge(cache, &request)).await;
-    }
-    // What follows a body is no place for another protocol: nobody asks for it so.
-    request.upgrade.take_if(|_| !body.is_end_stream());
-    match admit(&mut request, !body.is_end_stream()) {
-        Admission::Lookup => {}
-        Admission::Pass(reason) => {
+    match work {
+        Work::Invalidate => purge(cache, &request).await,
+        Work::Pass(reason) => {
             let _hints = hints.map(|hints| hints.open(&mut request.head.extensions));
-            return Box::pin(pass(cache, &request, RequestBody::of(body), Verdict::Pass(reason)))
+            pass(cache, &request, RequestBody::of(body), Verdict::Pass(reason))
                 .await
-                .unwrap_or_else(|error| unanswered(&error, reason.forward()));
+                .unwrap_or_else(|error| unanswered(&error, reason.forward()))
         }
-        Admission::Deny(status) => return (error::denied(status), by_rule(Verdict::Deny, &request)),
-        Admission::Redirect(status, location) => {
-            return (error::redirected(status, location), by_rule(Verdict::Redirect, &request));
-        }
+        Work::Fetch(wishes, wanting) => fetched(cache, request, hints, &wishes, wanting).await,
     }
-    cached(cache, request, hints).await
 }
 
-/// Answers from the store, or with what is fetched.
-async fn cached(cache: &Arc<Cache>, mut request: Normalised, hints: Option<&Arc<Channel>>) -> Answer {
-    let wishes = CacheControl::of(&request.head.headers);
-    let mut open = None;
+/// Answers with what is fetched, or with what somebody else has stored meanwhile.
+async fn fetched(
+    cache: &Arc<Cache>,
+    mut request: Normalised,
+    hints: Option<&Arc<Channel>>,
+    wishes: &CacheControl,
+    mut wanting: Wanting,
+) -> Answer {
+    let _open = hints.map(|hints| hints.open(&mut request.head.extensions));
     for _ in 0..MAX_FOLLOWED {
-        let now = SystemTime::now();
-        let found = cache.store.lookup(&request.key, &request.head.headers);
-        let (forward, stored) = match plan(&found, &request, &wishes, now) {
-            Plan::Serve(stored, verdict) => {
-                if verdict != Verdict::Hit {
-                    lead::refresh(cache, &request, &found, &stored);
-                }
-                return from_store(&request.head, &stored, verdict, now);
-            }
-            Plan::Part(answer) => return *answer,
-            Plan::Fetch(forward, stored) => (forward, stored),
-        };
-        if wishes.only_if_cached {
-            return (error::only_if_cached(), CacheStatus::error("only-if-cached", None));
-        }
-        open = open.or_else(|| hints.map(|hints| hints.open(&mut request.head.extensions)));
-        let miss = Miss { cache, request: &request, wishes: &wishes, stored: stored.as_ref(), forward };
-        // Boxed: what a hit does not need is not to be moved about with it.
-        if let Some(answer) = Box::pin(miss.fetch(&found)).await {
+        let Wanting { found, forward, stored: old } = &wanting;
+        let miss = Miss { cache, request: &request, wishes, stored: old.as_ref(), forward: *forward };
+        if let Some(answer) = miss.fetch(found).await {
             return answer;
         }
+        wanting = match stored(cache, &mut request, wishes) {
+            Ok(answer) => return answer,
+            Err(wanting) => wanting,
+        };
     }
-    let miss = Miss { cache, request: &request, wishes: &wishes, stored: None, forward: Forward::UriMiss };
-    Box::pin(miss.alone()).await
+    let miss = Miss { cache, request: &request, wishes, stored: None, forward: Forward::UriMiss };
+    miss.alone().await
 }
 
 fn by_rule(verdict: Verdict, request: &Normalised) -> CacheStatus {

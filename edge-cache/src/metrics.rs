@@ -97,10 +97,6 @@ pub struct Sent {
     broken: Counter,
 }
 
-/// A request that has no response yet: dropped before, its client has gone.
-#[derive(Debug)]
-pub struct Unanswered<'a>(Option<&'a Metrics>);
-
 /// What is counted, and noted in the access log, for a client that left before there was a response.
 pub const ABORTED: (&str, &str) = ("ABORTED", "client-gone");
 
@@ -240,8 +236,10 @@ impl Metrics {
         }
     }
 
-    pub const fn unanswered(&self) -> Unanswered<'_> {
-        Unanswered(Some(self))
+    /// Counts a request whose client left before there was a response.
+    pub fn aborted(&self) {
+        let (decision, reason) = ABORTED;
+        self.requests.get_or_create(&VerdictLabels { decision, reason }).inc();
     }
 
     /// Counts a request whose response's head is there after `time`; says where its body counts.
@@ -316,21 +314,6 @@ impl Sent {
     /// The body is over, be it because its client has gone.
     pub fn over(&self, bytes: u64) {
         self.bytes.inc_by(bytes);
-    }
-}
-
-impl Unanswered<'_> {
-    pub fn is_answered(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Unanswered<'_> {
-    fn drop(&mut self) {
-        if let Some(metrics) = self.0 {
-            let (decision, reason) = ABORTED;
-            metrics.requests.get_or_create(&VerdictLabels { decision, reason }).inc();
-        }
     }
 }
 

@@ -1,27 +1,33 @@
 //! Fields of one connection that are never passed on (RFC 9110, section 7.6.1).
 
-use http::header::{CONNECTION, HeaderMap, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, HeaderMap, HeaderName};
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-/// Of an upgrade to h2c (RFC 7540, section 3.2.1), which nobody may tunnel through us.
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-
-/// Removes the fields that `Connection` lists and those that are always hop by hop.
+/// Removes the fields that `Connection` lists and those that are always hop by hop. Most messages have none of them:
+/// their names are looked at once, and nothing else is done.
 pub fn strip(headers: &mut HeaderMap) {
-    // Looked at first, since most messages have no Connection field and need no list.
-    if headers.contains_key(CONNECTION) {
-        let listed: Vec<HeaderName> = listed(headers).collect();
-        for name in listed {
-            if !is_end_to_end(name.as_str()) {
-                headers.remove(name);
-            }
-        }
-        headers.remove(CONNECTION);
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
     }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
+    let listed: Vec<HeaderName> = listed(headers).filter(|name| !is_end_to_end(name.as_str())).collect();
+    let always = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect::<Vec<_>>();
+    for name in listed.into_iter().chain(always) {
         headers.remove(name);
     }
+}
+
+/// `http2-settings` is of an upgrade to h2c (RFC 7540, section 3.2.1), which nobody may tunnel through us.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "http2-settings"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 /// What a peer must not be able to hide from the next hop by listing it (RFC 9110, section 7.6.1: a sender "MUST NOT

@@ -2,6 +2,7 @@
 
 pub mod access_log;
 pub mod coding;
+mod decimal;
 pub mod entity_tag;
 pub mod error_page;
 pub mod forwarded;
@@ -9,3 +10,5 @@ pub mod hop_by_hop;
 pub mod range;
 pub mod request_id;
 pub mod strict;
+
+pub use decimal::decimal;

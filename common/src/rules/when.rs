@@ -100,6 +100,12 @@ impl When {
             || self.unless.iter().any(Self::looks_beyond_the_key)
     }
 
+    /// Whether it looks at a field of the request that `is` names.
+    pub fn names_field(&self, is: fn(&str) -> bool) -> bool {
+        self.header.0.iter().flat_map(|header| &header.names).any(|name| is(name.as_str()))
+            || self.unless.iter().any(|unless| unless.names_field(is))
+    }
+
     pub fn fits(&self, subject: &Subject<'_>) -> bool {
         let any = |texts: &[Text], text: &[u8]| {
             texts.is_empty() || texts.iter().any(|pattern| pattern.matches(text))

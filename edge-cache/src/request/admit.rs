@@ -56,6 +56,9 @@ impl PassReason {
 
 /// Does with `request` what the rules say, and tells what may be done with it then.
 pub fn admit(request: &mut Normalised, has_body: bool) -> Admission {
+    if request.live.config.rules.name_forwarded() {
+        request.forward();
+    }
     let Normalised { head, key, client, upgrade, live, orders, .. } = request;
     let rules = &live.config.rules;
     *orders = rules.apply(head, key, client.ip);

@@ -2,17 +2,15 @@ use std::net::Ipv6Addr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use common::http::forwarded::{
-    Client, FORWARDED, Scheme, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO,
-};
+use common::http::forwarded::{Client, Scheme};
 use common::http::strict::Violation;
 use common::http::{hop_by_hop, request_id};
 use common::listener::Peer;
-use common::net::push_ip;
-use http::header::{EXPECT, HOST, HeaderName, HeaderValue, RANGE, VIA};
+use http::header::{EXPECT, HOST, HeaderMap, HeaderValue, RANGE};
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version, request};
 
+use super::forwarding::Forwarding;
 use super::target::canonical;
 use super::{Upgrade, steering};
 use crate::fetch::OriginTime;
@@ -20,10 +18,12 @@ use crate::key::CacheKey;
 use crate::live::Live;
 use crate::rules::Orders;
 
-/// A request ready to be looked up and to be sent to the origin.
+/// A request ready to be looked up, and to be sent to the origin once it is [forwarded](Self::forward).
 #[derive(Debug, Clone)]
 pub struct Normalised {
     pub head: request::Parts,
+    /// What the head lacks for the origin.
+    forwarding: Option<Forwarding>,
     pub client: Client,
     pub key: CacheKey,
     pub request_id: HeaderValue,
@@ -44,6 +44,21 @@ impl Normalised {
 }
 
 impl Normalised {
+    /// Writes what the origin is told of the client, once.
+    pub fn forward(&mut self) {
+        if let Some(forwarding) = self.forwarding.take() {
+            forwarding.write(&mut self.head.headers, &self.client, &self.request_id);
+        }
+    }
+
+    /// Its fields; `all` with those that the origin sees.
+    pub fn fields(&mut self, all: bool) -> &HeaderMap {
+        if all {
+            self.forward();
+        }
+        &self.head.headers
+    }
+
     /// It asks for a part of the response: "range handling is only defined for GET" (RFC 9110, section 14.2).
     pub fn is_ranged(&self) -> bool {
         self.head.method == Method::GET && self.head.headers.contains_key(RANGE)
@@ -110,50 +125,18 @@ pub fn normalise(
     steering::strip(headers, &head.method, client.trusted);
     let port = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
     let port: u16 = client.server_port.or(port).unwrap_or(client.scheme.default_port());
-    forward(headers, &client, peer, &host, port);
-    if let Ok(host) = HeaderValue::from_str(&host) {
+    if headers.get(HOST).is_none_or(|field| field.as_bytes() != host.as_bytes())
+        && let Ok(host) = HeaderValue::from_str(&host)
+    {
         headers.insert(HOST, host);
     }
-    headers.insert(request_id::X_REQUEST_ID, request_id.clone());
-    headers.append(VIA, if head.version == Version::HTTP_2 { OUR_VIA_HTTP2 } else { OUR_VIA });
+    let via = if head.version == Version::HTTP_2 { OUR_VIA_HTTP2 } else { OUR_VIA };
+    let forwarding = Some(Forwarding { peer: peer.ip(), host, port, via });
     // Origin form, whatever the client sent (RFC 9112, section 3.2.1).
     head.uri = Uri::from(target);
     head.version = Version::HTTP_11;
     let (origin_time, orders) = (OriginTime::default(), Orders::default());
-    Ok(Normalised { head, client, key, request_id, origin_time, upgrade, live, orders })
-}
-
-/// Every request has these, hits too: what `Vary` and the rules name is what the origin would see. Written by hand, since
-/// formatting machinery would show in a profile.
-fn forward(headers: &mut http::HeaderMap, client: &Client, peer: &Peer, host: &str, port: u16) {
-    let mut address = String::with_capacity(40);
-    push_ip(&mut address, peer.ip());
-    let proto = client.scheme.as_str();
-    let mut set = |name: HeaderName, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(name, value);
-        }
-    };
-    set(X_FORWARDED_PROTO, proto);
-    set(X_FORWARDED_HOST, host);
-    set(X_FORWARDED_PORT, itoa::Buffer::new().format(port));
-    // RFC 7239: one element a proxy, added to those of proxies that are trusted.
-    let (open, close) = if peer.ip().is_ipv6() { ("\"[", "]\"") } else { ("", "") };
-    let mut element = String::with_capacity(32 + address.len() + host.len());
-    for part in ["for=", open, &address, close, ";host=\"", host, "\";proto=", proto] {
-        element.push_str(part);
-    }
-    if let Ok(element) = HeaderValue::from_str(&element) {
-        headers.append(FORWARDED, element);
-    }
-    if headers.contains_key(X_FORWARDED_FOR) {
-        let before = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-        let all: Vec<&str> = before.chain([address.as_str()]).collect();
-        address = all.join(", ");
-    }
-    if let Ok(value) = HeaderValue::from_str(&address) {
-        headers.insert(X_FORWARDED_FOR, value);
-    }
+    Ok(Normalised { head, forwarding, client, key, request_id, origin_time, upgrade, live, orders })
 }
 
 /// The host in lower case, without the scheme's own port. An absolute URI's counts (RFC 9112, section 3.2.2), and a
@@ -185,7 +168,7 @@ fn host(head: &request::Parts, scheme: Scheme) -> Result<String, Refusal> {
 
 /// Lower case, without the scheme's own port; `None` for what cannot be a host.
 pub fn canonical_host(text: &str, scheme: Scheme) -> Option<String> {
-    let (name, port) = if let Some(rest) = text.strip_prefix('[') {
+    let (mut name, port) = if let Some(rest) = text.strip_prefix('[') {
         let (ip, after) = rest.split_once(']')?;
         // One spelling for each address (RFC 5952); a zone is of the client's own machine (RFC 6874).
         let ip: Ipv6Addr = ip.parse().ok()?;
@@ -203,7 +186,11 @@ pub fn canonical_host(text: &str, scheme: Scheme) -> Option<String> {
     }
     let port: Option<NonZeroU16> = if port.is_empty() { None } else { Some(port.parse().ok()?) };
     match port {
-        Some(port) if port.get() != scheme.default_port() => Some(format!("{name}:{port}")),
+        Some(port) if port.get() != scheme.default_port() => {
+            name.push(':');
+            name.push_str(itoa::Buffer::new().format(port.get()));
+            Some(name)
+        }
         _ => Some(name),
     }
 }
@@ -252,7 +239,9 @@ mod tests {
         let shutdown = common::shutdown::Shutdown::new(std::time::Duration::ZERO);
         let live = Arc::new(Live::new(config, &shutdown, None).unwrap());
         let peer = Peer::Tcp { client: peer.parse().unwrap(), local: "10.0.0.1:80".parse().unwrap() };
-        normalise(request.into_parts().0, &peer, Scheme::Http, live)
+        let mut normalised = normalise(request.into_parts().0, &peer, Scheme::Http, live)?;
+        normalised.forward();
+        Ok(normalised)
     }
 
     #[test]

@@ -113,17 +113,10 @@ impl Body {
         std::mem::replace(&mut self.source, Source::Empty)
     }
 
-    /// Adds its bytes to `counters` when it is over.
+    /// Adds its bytes to `counters` and writes `record` when it is over.
     #[must_use]
-    pub fn counted(mut self, counters: Arc<Sent>) -> Self {
-        self.counters = Some(counters);
-        self
-    }
-
-    /// Writes `record` when this body is over.
-    #[must_use]
-    pub fn recorded(mut self, record: Record) -> Self {
-        self.record = Some(record);
+    pub fn accounted(mut self, counters: Option<Arc<Sent>>, record: Option<Record>) -> Self {
+        (self.counters, self.record) = (counters, record);
         self
     }
 }

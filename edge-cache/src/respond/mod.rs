@@ -6,8 +6,9 @@
 //! 3. [`stored`]: a response from the store, or on its way into it.
 //! 4. [`cache_status`]: what the cache did, for machines and people (RFC 9211).
 //! 5. [`body`]: stored, filling, passed on or made here, counted to its end.
-//! 6. [`record`]: the request's line in the access log.
+//! 6. [`record`]: the request's line in the access log. [`account`]: it and all else that is said of an answer.
 
+pub mod account;
 pub mod body;
 pub mod cache_status;
 pub mod conditional;
@@ -18,6 +19,7 @@ pub mod record;
 pub mod stored;
 pub mod tags;
 
+pub use account::Account;
 pub use body::Body;
 pub use cache_status::{CacheStatus, Forward, Verdict};
 pub use part::from_parts;

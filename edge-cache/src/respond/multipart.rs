@@ -1,10 +1,11 @@
 //! Several parts of a stored body as one `multipart/byteranges` (RFC 9110, section 15.3.7.2).
 
 use bytes::Bytes;
+use common::http::decimal;
 use common::http::range::multipart::Step;
 use common::http::range::{Multipart, Part};
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 
 use super::Body;
 
@@ -13,7 +14,7 @@ use super::Body;
 pub fn body(headers: &mut HeaderMap, parts: &[Part], pieces: &[Bytes], length: u64) -> Body {
     let multipart = Multipart::new(parts, length, headers.get(CONTENT_TYPE));
     headers.insert(CONTENT_TYPE, multipart.content_type());
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(multipart.length()));
+    headers.insert(CONTENT_LENGTH, decimal(multipart.length()));
     let left = multipart.length();
     let mut frames = Vec::with_capacity(3 * parts.len() + 1);
     for step in multipart {
@@ -41,6 +42,8 @@ fn slice(pieces: &[Bytes], part: Part, frames: &mut Vec<Bytes>) {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use http_body_util::BodyExt as _;
+
+    use http::HeaderValue;
 
     use super::*;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use common::http::decimal;
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, HeaderValue};
 use http::{Response, StatusCode};
 
@@ -41,9 +42,9 @@ fn from_part(stored: &Arc<Stored>, asked: Asked, now: SystemTime) -> Option<Answ
     let headers = response.headers_mut();
     *headers = stored.fields().to_headers(&block, ADDED);
     headers.insert(CONTENT_RANGE, HeaderValue::from_str(&range).ok()?);
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    headers.insert(CONTENT_LENGTH, decimal(length));
     let freshness = stored.freshness();
-    headers.insert(AGE, HeaderValue::from(freshness.age(now).as_secs()));
+    headers.insert(AGE, decimal(freshness.age(now).as_secs()));
     let status = CacheStatus { ttl: Some(freshness.ttl(now)), ..CacheStatus::new(Verdict::Hit) };
     Some((response, status))
 }

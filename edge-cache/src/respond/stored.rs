@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use common::http::decimal;
 use common::http::range::{ByteRange, content_range};
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderValue, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode, request};
@@ -37,11 +38,11 @@ pub fn from_store(
     let block = stored.share();
     let mut headers = stored.fields().to_headers(&block, ADDED);
     adapt(&mut headers, form, weak);
-    headers.insert(AGE, HeaderValue::from(freshness.age(now).as_secs()));
+    headers.insert(AGE, decimal(freshness.age(now).as_secs()));
     let sends_body = request.method != Method::HEAD;
     if stored.status != StatusCode::OK {
         if stored.status != StatusCode::NO_CONTENT {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            headers.insert(CONTENT_LENGTH, decimal(length));
         }
         let body = if sends_body { part(stored, &block, form, 0, length) } else { Body::empty() };
         return (respond(stored.status, headers, body), status);
@@ -63,7 +64,7 @@ pub fn from_store(
         }
         ByteRange::Whole | ByteRange::Parts(_) => {
             // A HEAD's answer has the length and no body.
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            headers.insert(CONTENT_LENGTH, decimal(length));
             let body = if sends_body { part(stored, &block, form, 0, length) } else { Body::empty() };
             respond(StatusCode::OK, headers, body)
         }
@@ -124,7 +125,7 @@ pub fn from_fill(request: &request::Parts, filling: &Filling, reader: Reader, ve
     status.stored = Some(Ok(()));
     let mut headers = head.to_headers(ADDED);
     if !head.freshness.initial_age.is_zero() {
-        headers.insert(AGE, HeaderValue::from(head.freshness.age(now).as_secs()));
+        headers.insert(AGE, decimal(head.freshness.age(now).as_secs()));
     }
     if head.status == StatusCode::OK && conditional::not_modified(&request.headers, head.fields()) {
         conditional::strip_body_fields(&mut headers);
@@ -145,7 +146,7 @@ pub fn from_fill(request: &request::Parts, filling: &Filling, reader: Reader, ve
         return (respond(head.status, headers, body), status);
     }
     if let Some(length) = head.length {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        headers.insert(CONTENT_LENGTH, decimal(length));
     }
     if request.method == Method::HEAD {
         return (respond(head.status, headers, Body::empty()), status);
@@ -171,7 +172,7 @@ pub fn from_fill(request: &request::Parts, filling: &Filling, reader: Reader, ve
 }
 
 fn set_part(headers: &mut HeaderMap, start: u64, end: u64, length: u64) {
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(end - start));
+    headers.insert(CONTENT_LENGTH, decimal(end - start));
     headers.insert(CONTENT_RANGE, content_range(Some((start, end)), length));
 }
 

@@ -52,6 +52,11 @@ impl RequestEdits {
             && (self.params.is_none() || head.uri.query().is_none())
     }
 
+    /// Whether a field that `is` names is changed.
+    pub fn names_field(&self, is: fn(&str) -> bool) -> bool {
+        self.remove.iter().chain(self.set.iter().map(|(name, _)| name)).any(|name| is(name.as_str()))
+    }
+
     pub fn make(&self, head: &mut request::Parts, key: &mut CacheKey, client: IpAddr) {
         if let Some(params) = &self.params
             && let Some(target) = head.uri.path_and_query()

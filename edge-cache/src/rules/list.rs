@@ -5,7 +5,8 @@ use common::rules::{RuleError, Source, merge as merge_all};
 
 use super::read::{ACTIONS, read};
 use super::response::MAX_RESPONSE_RULES;
-use super::{Preset, Rules};
+use super::{Preset, Rule, Rules};
+use crate::request::forwarding;
 
 pub(super) fn merge(preset: Preset, file: Option<Source<'_>>) -> Result<Rules, RuleError> {
     let mut origins = Vec::new();
@@ -24,5 +25,8 @@ pub(super) fn merge(preset: Preset, file: Option<Source<'_>>) -> Result<Rules, R
         }
         list.push(rule);
     }
-    Ok(Rules { list, origins, text: merged.text })
+    let names =
+        |rule: &Rule| rule.when.names_field(forwarding::sets) || rule.edits.names_field(forwarding::sets);
+    let name_forwarded = list.iter().any(names);
+    Ok(Rules { list, origins, name_forwarded, text: merged.text })
 }

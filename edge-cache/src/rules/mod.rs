@@ -35,6 +35,8 @@ pub struct Rules {
     list: Vec<Rule>,
     /// What the rules' `origin` keys say, each once.
     origins: Vec<Vec<Target>>,
+    /// One of them looks at a field that this proxy sets, or changes it.
+    name_forwarded: bool,
     /// All of them, also those that are not enabled, as they were written.
     text: String,
 }
@@ -64,6 +66,11 @@ impl Rules {
     /// Those of `preset` and, if there is a file, of its tables `[[rule]]`.
     pub fn of(preset: Preset, file: Option<Source<'_>>) -> Result<Self, RuleError> {
         list::merge(preset, file)
+    }
+
+    /// Whether they need the fields that are [forwarded](crate::request::forwarding) to be there.
+    pub const fn name_forwarded(&self) -> bool {
+        self.name_forwarded
     }
 
     /// Edits `head`, and `key` with it, as the rules have it.

@@ -577,3 +577,25 @@ fn what_the_documentation_shows_is_accepted() {
     let drupal = Rules::of(Preset::Drupal, None).unwrap();
     assert!(drupal.names().all(|name| listed.contains(&format!("| `{name}` |"))));
 }
+
+#[test]
+fn which_rules_need_what_is_forwarded() {
+    let cases = [
+        ("path = \"/a\"\npass = true", false),
+        ("header = \"X-Mine\"\npass = true", false),
+        ("header = \"X-Forwarded-Proto\"\npass = true", true),
+        ("header = { Via = false }\ndeny = 403", true),
+        ("unless = { header = \"Forwarded\" }\npass = true", true),
+        ("set-request-headers = { X-Request-ID = \"1\" }", true),
+        ("remove-request-headers = [\"x-forwarded-host\"]", true),
+        ("set-request-headers = { X-Mine = \"1\" }", false),
+    ];
+    for (keys, expected) in cases {
+        let text = format!("[[rule]]\nname = \"one\"\n{keys}\n");
+        let rules = Rules::of(Preset::None, Some(Source { name: "edge.toml", text: &text })).unwrap();
+        assert_eq!(rules.name_forwarded(), expected, "{keys}");
+    }
+    for preset in [Preset::None, Preset::Drupal, Preset::Wordpress] {
+        assert!(!Rules::of(preset, None).unwrap().name_forwarded(), "{preset:?}");
+    }
+}

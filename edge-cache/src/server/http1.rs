@@ -1,8 +1,10 @@
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use common::http::forwarded::Scheme;
 use common::http::strict::{Limits, Patience, StrictRequests};
 use common::listener::Peer;
+use futures_util::FutureExt as _;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, StatusCode};
 use hyper::server::conn::http1;
@@ -41,19 +43,17 @@ where
             if request.headers().contains_key(UPGRADE) {
                 request.extensions_mut().insert(open.clone());
             }
-            let (cache, interim, arrivals) =
-                (Arc::clone(&cache), Arc::clone(&interim), Arc::clone(&arrivals));
-            async move {
-                let arrival = arrivals.next();
-                let handling =
-                    handle(Arc::clone(&cache), peer, scheme, Some(interim), arrival.violation, request);
-                let mut response = handling.await;
-                if !cache.shutdown.is_ready() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let arrival = arrivals.next();
+            let handling = handle(&cache, &peer, scheme, Some(&interim), arrival.violation, request);
+            let (cache, arrivals) = (Arc::clone(&cache), Arc::clone(&arrivals));
+            handling.map(move |mut response| {
+                let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                if !switches && !cache.shutdown.is_ready() {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
-                arrivals.answered(arrival, response.status() == StatusCode::SWITCHING_PROTOCOLS);
-                Ok::<_, std::convert::Infallible>(response.map(|body| arrivals.attend(arrival, body)))
-            }
+                arrivals.answered(arrival, switches);
+                Ok::<_, Infallible>(response.map(|body| arrivals.attend(arrival, body)))
+            })
         }
     });
     let serving = http1::Builder::new()

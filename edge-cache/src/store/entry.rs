@@ -18,6 +18,7 @@ use crate::policy::coding::{Accepted, Coding, Form, may_transform};
 use crate::policy::freshness::{Freshness, Source};
 use crate::policy::reuse::{StaleLimits, StoredTerms, Terms};
 use crate::policy::vary::{self, Selector, SelectorRef};
+use crate::request::forwarding;
 
 /// A response's head on its way into the store, with all that policy needs to know of it, worked out once.
 #[derive(Debug, Clone)]
@@ -69,6 +70,8 @@ pub struct Stored {
     may_transform: bool,
     /// The coding is the cache's own work, and the entity tag that of the identity form.
     coded_here: bool,
+    /// A field that this proxy sets has selected it.
+    pub varies_on_forwarded: bool,
 }
 
 #[derive(Debug, Default)]
@@ -226,6 +229,7 @@ impl Stored {
             coding: content.coding,
             may_transform: head.may_transform,
             coded_here: content.coded_here,
+            varies_on_forwarded: head.selector.as_ref().iter().any(|(name, _)| forwarding::sets(name)),
         }
     }
 

@@ -130,7 +130,14 @@ impl Store {
 
     /// The newest variant that `request` selects.
     pub fn lookup(&self, key: &CacheKey, request: &HeaderMap) -> Lookup {
+        self.lookup_as(key, |_| request)
+    }
+
+    /// The same, for a request that is completed only if it has to be: `fields` is told whether a variant was selected
+    /// by [fields that this proxy sets](crate::request::forwarding).
+    pub fn lookup_as<'a>(&self, key: &CacheKey, fields: impl FnOnce(bool) -> &'a HeaderMap) -> Lookup {
         let Some(resource) = self.resources.get(key.as_str()) else { return Lookup::UriMiss };
+        let request = fields(resource.all().iter().any(|stored| stored.varies_on_forwarded));
         let mut unacceptable = None;
         let whole = |stored: &&Arc<Stored>| !stored.is_part();
         for stored in resource.live().filter(whole).filter(|stored| stored.selector().matches(request)) {

@@ -221,6 +221,34 @@ async fn the_origin_learns_who_the_client_is() {
     assert_eq!(seen.header("x-request-id"), Some("kept"));
 }
 
+/// What this proxy sets is written late: it selects among stored responses as if it had been there at once.
+#[tokio::test]
+async fn a_response_may_vary_on_what_the_origin_is_told() {
+    let origin = FakeOrigin::start().await.unwrap();
+    origin.fallback(|request| {
+        let told = request.header("x-forwarded-for").unwrap_or("nothing").to_owned();
+        Reply::ok(told).header("Cache-Control", "max-age=60").header("Vary", "X-Forwarded-For")
+    });
+    let edge = Edge::start(&origin, &[]).await;
+    assert_eq!(x_cache(&edge.get("/").await), "MISS");
+    edge.stored(1).await;
+    for forged in [&[][..], &[("X-Forwarded-For", "6.6.6.6")], &[("X-Forwarded-For", "127.0.0.1")]] {
+        let answer = edge.get_with("/", forged).await;
+        assert_eq!((x_cache(&answer), answer.text().as_str()), ("HIT", "127.0.0.1"), "{forged:?}");
+    }
+    let trusting = Edge::start(&origin, &["--trusted-proxies=127.0.0.0/8"]).await;
+    let clients = ["192.0.2.1", "192.0.2.2"].map(|client| [("X-Forwarded-For", client)]);
+    for (count, client) in clients.iter().enumerate() {
+        assert_eq!(x_cache(&trusting.get_with("/", client).await), "MISS");
+        trusting.stored(count + 1).await;
+    }
+    for client in &clients {
+        let answer = trusting.get_with("/", client).await;
+        let told = format!("{}, 127.0.0.1", client[0].1);
+        assert_eq!((x_cache(&answer), answer.text()), ("HIT", told));
+    }
+}
+
 #[tokio::test]
 async fn only_if_cached_asks_nobody() {
     let origin = FakeOrigin::start().await.unwrap();

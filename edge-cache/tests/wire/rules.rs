@@ -118,6 +118,27 @@ async fn requests_are_edited_for_the_key_and_for_the_origin() {
     assert_eq!(edge.request("POST", "/list?a=b", &[], b"").await.header("x-served"), Some("edge"));
 }
 
+/// They see a request as the origin would, and change what it would be told.
+#[tokio::test]
+async fn what_this_proxy_sets_is_there_for_rules() {
+    let origin = FakeOrigin::start().await.unwrap();
+    origin.fallback(|request| {
+        let field = |name| request.header(name).unwrap_or("-");
+        Reply::ok(format!("{} {}", field("x-forwarded-for"), field("via")))
+            .header("Cache-Control", "max-age=60")
+    });
+    let hidden =
+        file("[[rule]]\nname = \"hidden\"\nremove-request-headers = [\"X-Forwarded-For\", \"Via\"]\n");
+    let edge = Edge::with_file(&origin, hidden.path(), &[]).await;
+    assert_eq!(edge.get("/").await.text(), "- -");
+    let refused =
+        file("[[rule]]\nname = \"own\"\nheader = { X-Forwarded-For = \"127.0.0.1\" }\ndeny = 403\n");
+    let edge = Edge::with_file(&origin, refused.path(), &[]).await;
+    for forged in [&[][..], &[("X-Forwarded-For", "6.6.6.6")]] {
+        assert_eq!(edge.get_with("/", forged).await.status, 403, "{forged:?}");
+    }
+}
+
 #[tokio::test]
 async fn lifetimes_and_cookies_of_responses() {
     let origin = FakeOrigin::start().await.unwrap();

@@ -157,7 +157,7 @@ async fn respond(
     let (mut head, body) = request.into_parts();
     let violation = request::adopt(&mut head).err();
     let request = Request::from_parts(head, body);
-    let response = handle(cache, peer, Scheme::Https, None, violation, request).await;
+    let response = handle(&cache, &peer, Scheme::Https, None, violation, request).await;
     stream.is_answered();
     let (mut head, body) = response.into_parts();
     request::strip_connection(&mut head.headers);

@@ -1,0 +1,89 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use common::http::forwarded::Scheme;
+use common::listener::Peer;
+use http::{Response, request};
+
+use super::{Answer, Body, Record};
+use crate::cache::Cache;
+use crate::fetch::OriginTime;
+use crate::key::CacheKey;
+use crate::live::Live;
+use crate::request::Normalised;
+
+/// What is to be said of a request once it is answered: to its client, in metrics and in the access log. Dropped before,
+/// its client has gone.
+#[derive(Debug)]
+pub struct Account {
+    unanswered: Unanswered,
+    record: Option<Record>,
+    origin_time: OriginTime,
+    live: Arc<Live>,
+    /// Where `Cache-Status` tells it.
+    key: Option<CacheKey>,
+    began: Instant,
+}
+
+#[derive(Debug)]
+struct Unanswered(Option<Arc<Cache>>);
+
+impl Account {
+    pub fn open(
+        cache: Arc<Cache>,
+        live: Arc<Live>,
+        peer: &Peer,
+        scheme: Scheme,
+        head: &request::Parts,
+    ) -> Self {
+        Self {
+            record: Record::begin(&cache.access_log, peer, scheme, head),
+            origin_time: OriginTime::default(),
+            live,
+            key: None,
+            began: Instant::now(),
+            unanswered: Unanswered(Some(cache)),
+        }
+    }
+
+    /// Who asks for what, once that is known.
+    pub fn identify(&mut self, request: &mut Normalised) {
+        if let Some(record) = &mut self.record {
+            record.identify(request);
+            self.origin_time = OriginTime::wanted();
+            request.origin_time = self.origin_time.clone();
+        }
+        self.key = self.live.config.http.cache_status_key.then(|| request.key.clone());
+    }
+
+    /// As other servers write a request that they could not read.
+    pub fn is_unreadable(&mut self) {
+        if let Some(record) = &mut self.record {
+            record.is_unreadable();
+        }
+    }
+
+    /// The response that says what was done, and is counted and logged when it is over.
+    pub fn close(mut self, (mut response, status): Answer) -> Response<Body> {
+        let name = &self.live.config.http.cache_status_name;
+        status.add_to(response.headers_mut(), name, self.key.as_ref());
+        let sent = self
+            .unanswered
+            .0
+            .take()
+            .map(|cache| cache.metrics.answered(status.verdict, self.began.elapsed()));
+        let record = self.record.take().map(|mut record| {
+            record.answered(&response, &status, self.origin_time.get());
+            record
+        });
+        response.map(|body| body.accounted(sent, record))
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(cache) = &self.0 {
+            cache.metrics.aborted();
+        }
+    }
+}
