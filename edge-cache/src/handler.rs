@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use common::http::access_log::Began;
 use common::http::forwarded::Scheme;
 use common::http::strict::Violation;
 use common::listener::Peer;
@@ -50,10 +51,11 @@ pub fn handle(
     violation: Option<Violation>,
     request: Request<Incoming>,
 ) -> Handling {
+    let began = Began::now();
     let (head, body) = request.into_parts();
     let version = head.version;
     let live = cache.live.load_full();
-    let mut account = Account::open(Arc::clone(cache), Arc::clone(&live), peer, scheme, &head);
+    let mut account = Account::open(Arc::clone(cache), Arc::clone(&live), began, peer, scheme, &head);
     let normalised = match violation {
         None => normalise(head, peer, scheme, live),
         Some(violation) => Err(Refusal::Malformed(violation)),
@@ -69,12 +71,13 @@ pub fn handle(
             return Either::Left(ready(account.close(answer)));
         }
     };
-    account.identify(&mut request);
-    let work = match at_once(cache, &mut request, !body.is_end_stream()) {
+    account.identify(&request);
+    let work = match at_once(cache, &mut request, !body.is_end_stream(), began.time) {
         Step::Answer(answer) => return Either::Left(ready(account.close(answer))),
         Step::Wait(work) => work,
     };
     request.forward();
+    account.await_origin(&mut request);
     let (cache, interim) = (Arc::clone(cache), interim.cloned());
     Either::Right(Box::pin(async move {
         // A client of HTTP/1.0 takes an interim response for the answer (RFC 9110, section 15.2).
@@ -105,7 +108,7 @@ struct Wanting {
 }
 
 /// Decides, and answers what the store can.
-fn at_once(cache: &Arc<Cache>, request: &mut Normalised, has_body: bool) -> Step {
+fn at_once(cache: &Arc<Cache>, request: &mut Normalised, has_body: bool, now: SystemTime) -> Step {
     if command::is_command(&request.head.method) {
         return Step::Wait(Work::Invalidate);
     }
@@ -123,7 +126,7 @@ fn at_once(cache: &Arc<Cache>, request: &mut Normalised, has_body: bool) -> Step
         }
     }
     let wishes = CacheControl::of(&request.head.headers);
-    match stored(cache, request, &wishes) {
+    match stored(cache, request, &wishes, now) {
         Ok(answer) => Step::Answer(answer),
         Err(_) if wishes.only_if_cached => {
             Step::Answer((error::only_if_cached(), CacheStatus::error("only-if-cached", None)))
@@ -133,8 +136,12 @@ fn at_once(cache: &Arc<Cache>, request: &mut Normalised, has_body: bool) -> Step
 }
 
 /// The store's answer, or what it lacks.
-fn stored(cache: &Arc<Cache>, request: &mut Normalised, wishes: &CacheControl) -> Result<Answer, Wanting> {
-    let now = SystemTime::now();
+fn stored(
+    cache: &Arc<Cache>,
+    request: &mut Normalised,
+    wishes: &CacheControl,
+    now: SystemTime,
+) -> Result<Answer, Wanting> {
     let key = request.key.clone();
     let found = cache.store.lookup_as(&key, |all| request.fields(all));
     let (forward, stored) = match plan(&found, request, wishes, now) {
@@ -185,7 +192,7 @@ async fn fetched(
         if let Some(answer) = miss.fetch(found).await {
             return answer;
         }
-        wanting = match stored(cache, &mut request, wishes) {
+        wanting = match stored(cache, &mut request, wishes, SystemTime::now()) {
             Ok(answer) => return answer,
             Err(wanting) => wanting,
         };

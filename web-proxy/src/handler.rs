@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use common::http::access_log::Began;
 use common::http::forwarded::Scheme;
 use common::http::strict::Violation;
 use common::listener::Peer;
@@ -36,7 +37,7 @@ pub async fn handle(
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
     let body = ClientBody::new(body, &site.shutdown);
-    let entry = site.access_log.entry(peer.ip(), scheme.as_str(), &head);
+    let entry = site.access_log.entry(Began::now(), peer.ip(), scheme.as_str(), &head);
     let mut record = Record::begin(&site.metrics, &site.access_log, entry);
     let received = match violation {
         None => Received::of(head, peer, scheme, &site.config.trusted_proxies),

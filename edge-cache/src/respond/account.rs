@@ -1,6 +1,6 @@
 use std::sync::Arc;
-use std::time::Instant;
 
+use common::http::access_log::Began;
 use common::http::forwarded::Scheme;
 use common::listener::Peer;
 use http::{Response, request};
@@ -22,7 +22,7 @@ pub struct Account {
     live: Arc<Live>,
     /// Where `Cache-Status` tells it.
     key: Option<CacheKey>,
-    began: Instant,
+    began: Began,
 }
 
 #[derive(Debug)]
@@ -32,28 +32,35 @@ impl Account {
     pub fn open(
         cache: Arc<Cache>,
         live: Arc<Live>,
+        began: Began,
         peer: &Peer,
         scheme: Scheme,
         head: &request::Parts,
     ) -> Self {
         Self {
-            record: Record::begin(&cache.access_log, peer, scheme, head),
+            record: Record::begin(&cache.access_log, began, peer, scheme, head),
             origin_time: OriginTime::default(),
             live,
             key: None,
-            began: Instant::now(),
+            began,
             unanswered: Unanswered(Some(cache)),
         }
     }
 
     /// Who asks for what, once that is known.
-    pub fn identify(&mut self, request: &mut Normalised) {
+    pub fn identify(&mut self, request: &Normalised) {
         if let Some(record) = &mut self.record {
             record.identify(request);
+        }
+        self.key = self.live.config.http.cache_status_key.then(|| request.key.clone());
+    }
+
+    /// The origin will be asked for `request`: how long it takes is logged.
+    pub fn await_origin(&mut self, request: &mut Normalised) {
+        if self.record.is_some() {
             self.origin_time = OriginTime::wanted();
             request.origin_time = self.origin_time.clone();
         }
-        self.key = self.live.config.http.cache_status_key.then(|| request.key.clone());
     }
 
     /// As other servers write a request that they could not read.
@@ -67,15 +74,12 @@ impl Account {
     pub fn close(mut self, (mut response, status): Answer) -> Response<Body> {
         let name = &self.live.config.http.cache_status_name;
         status.add_to(response.headers_mut(), name, self.key.as_ref());
-        let sent = self
-            .unanswered
-            .0
-            .take()
-            .map(|cache| cache.metrics.answered(status.verdict, self.began.elapsed()));
-        let record = self.record.take().map(|mut record| {
-            record.answered(&response, &status, self.origin_time.get());
-            record
-        });
+        let after = self.began.at.elapsed();
+        let sent = self.unanswered.0.take().map(|cache| cache.metrics.answered(status.verdict, after));
+        if let Some(record) = &mut self.record {
+            record.answered(&response, &status, after, self.origin_time.get());
+        }
+        let record = self.record;
         response.map(|body| body.accounted(sent, record))
     }
 }

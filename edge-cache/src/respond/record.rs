@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use common::http::access_log::{AccessLog, Entry, Field};
+use common::http::access_log::{AccessLog, Began, Entry, Field};
 use common::http::forwarded::Scheme;
 use common::listener::Peer;
 use http::header::AGE;
@@ -49,8 +49,14 @@ pub const FIELDS: &[Field] = &[
 
 impl Record {
     /// `None` where nothing is logged.
-    pub fn begin(log: &AccessLog, peer: &Peer, scheme: Scheme, head: &request::Parts) -> Option<Self> {
-        let mut entry = log.entry(peer.ip(), scheme.as_str(), head)?;
+    pub fn begin(
+        log: &AccessLog,
+        began: Began,
+        peer: &Peer,
+        scheme: Scheme,
+        head: &request::Parts,
+    ) -> Option<Self> {
+        let mut entry = log.entry(began, peer.ip(), scheme.as_str(), head)?;
         // nginx's word for a client that closed before there was an answer.
         entry.status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
         (entry.decision, entry.reason) = ABORTED;
@@ -73,10 +79,16 @@ impl Record {
         }
     }
 
-    /// The response's head is there; `origin` is what of the time until now was the origin's.
-    pub fn answered(&mut self, response: &Response<Body>, status: &CacheStatus, origin: Option<Duration>) {
+    /// The response's head is there `after` so long; `origin` is what of it was the origin's.
+    pub fn answered(
+        &mut self,
+        response: &Response<Body>,
+        status: &CacheStatus,
+        after: Duration,
+        origin: Option<Duration>,
+    ) {
         let Some(entry) = &mut self.entry else { return };
-        self.log.answered(entry, response.status(), response.headers());
+        self.log.answered(entry, response.status(), response.headers(), after);
         (entry.decision, entry.reason) = (status.verdict.as_str(), status.verdict.reason());
         entry.ttl = status.ttl;
         entry.age = response.headers().get(AGE).cloned();

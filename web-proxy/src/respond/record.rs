@@ -122,7 +122,7 @@ impl Record {
         self.kind = kind;
         self.status = Some(response.status());
         if let Some(entry) = &mut self.entry {
-            self.log.answered(entry, response.status(), response.headers());
+            self.log.answered(entry, response.status(), response.headers(), entry.elapsed());
             let length = response.headers().get(CONTENT_LENGTH);
             self.announced = length.and_then(|length| length.to_str().ok()?.parse().ok());
         }

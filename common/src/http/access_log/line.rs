@@ -47,9 +47,9 @@ impl Token {
             Self::Literal(text) => line.push_str(text),
             Self::Field(field) => field.of(entry).as_text(line),
             Self::Dash => line.push('-'),
-            Self::CommonTime => common_time(entry.time, line),
+            Self::CommonTime => common_time(entry.began.time, line),
             Self::Since(unit) => {
-                let since = entry.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                let since = entry.began.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                 Value::Number(unit.of(since)).as_text(line);
             }
             Self::RequestLine => {
@@ -82,7 +82,7 @@ impl Token {
 impl Field {
     fn of(self, entry: &Entry) -> Value<'_> {
         match self {
-            Self::Time => Value::Time(entry.time),
+            Self::Time => Value::Time(entry.began.time),
             Self::Client => Value::Client(entry.client),
             Self::Method => Value::Bytes(entry.method.as_str().as_bytes()),
             Self::Scheme => Value::Plain(entry.scheme),

@@ -32,12 +32,24 @@ pub enum Destination {
 /// Bytes of lines that may wait for the thread that writes them.
 pub const BACKLOG: usize = 4 << 20;
 
+/// When a request came. Read once, for all who want to know: a clock is not free.
+#[derive(Debug, Clone, Copy)]
+pub struct Began {
+    pub at: Instant,
+    pub time: SystemTime,
+}
+
+impl Began {
+    pub fn now() -> Self {
+        Self { at: Instant::now(), time: SystemTime::now() }
+    }
+}
+
 /// One request, when it is over. What a service does not know of it stays `None` or empty.
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub client: IpAddr,
-    pub time: SystemTime,
-    began: Instant,
+    began: Began,
     pub method: Method,
     pub target: Uri,
     pub version: Version,
@@ -80,12 +92,17 @@ pub struct Entry {
 
 impl Entry {
     /// The request's part. The rest is known when the response is over.
-    fn of_request(client: IpAddr, scheme: &'static str, head: &request::Parts, format: &Format) -> Self {
+    fn of_request(
+        began: Began,
+        client: IpAddr,
+        scheme: &'static str,
+        head: &request::Parts,
+        format: &Format,
+    ) -> Self {
         let field = |name| head.headers.get(name).cloned();
         Self {
             client,
-            time: SystemTime::now(),
-            began: Instant::now(),
+            began,
             method: head.method.clone(),
             target: head.uri.clone(),
             version: head.version,
@@ -113,16 +130,21 @@ impl Entry {
         }
     }
 
-    fn answered(&mut self, status: StatusCode, headers: &HeaderMap, format: &Format) {
+    fn answered(&mut self, status: StatusCode, headers: &HeaderMap, after: Duration, format: &Format) {
         self.status = status;
-        self.first_byte = Some(self.began.elapsed());
+        self.first_byte = Some(after);
         self.response_fields = fields(format.response_fields(), headers);
     }
 
     /// The response is over, or given up.
     pub fn over(&mut self, bytes: u64, complete: bool) {
         (self.bytes, self.complete) = (bytes, complete);
-        self.total = self.began.elapsed();
+        self.total = self.elapsed();
+    }
+
+    /// Since the request came.
+    pub fn elapsed(&self) -> Duration {
+        self.began.at.elapsed()
     }
 
     pub const fn is_over(&self) -> bool {

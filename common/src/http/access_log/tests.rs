@@ -18,13 +18,13 @@ fn entry(format: &Format) -> Entry {
         .body(())
         .unwrap();
     let (head, ()) = request.into_parts();
-    let mut entry = Entry::of_request([192, 0, 2, 1].into(), "https", &head, format);
-    entry.time = SystemTime::UNIX_EPOCH + Duration::from_millis(971_186_136_042);
+    let time = SystemTime::UNIX_EPOCH + Duration::from_millis(971_186_136_042);
+    let began = Began { time, ..Began::now() };
+    let mut entry = Entry::of_request(began, [192, 0, 2, 1].into(), "https", &head, format);
     let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("text/html"))]);
-    entry.answered(StatusCode::OK, &headers, format);
+    entry.answered(StatusCode::OK, &headers, Duration::from_micros(1234), format);
     entry.over(7, true);
     entry.total = Duration::from_micros(2_345_678);
-    entry.first_byte = Some(Duration::from_micros(1234));
     entry
 }
 
@@ -159,7 +159,7 @@ proptest! {
     #[test]
     fn times_as_httpdate_has_them(seconds in 0..253_402_300_799_u64) {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        let got = line("%t", |entry| entry.time = time);
+        let got = line("%t", |entry| entry.began.time = time);
         let date = httpdate::fmt_http_date(time);
         let words: Vec<&str> = date.split(' ').collect();
         prop_assert_eq!(got, format!("[{}/{}/{}:{} +0000]", words[1], words[2], words[3], words[4]));

@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode, request};
 use prometheus_client::metrics::counter::Counter;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{BACKLOG, Destination, Entry, Field, Format};
+use super::{BACKLOG, Began, Destination, Entry, Field, Format};
 use crate::shutdown::Shutdown;
 
 /// A handle on the log; clones share it. The last one to go writes what is left.
@@ -81,15 +81,21 @@ impl AccessLog {
     }
 
     /// The entry for a request, if there is a log.
-    pub fn entry(&self, client: IpAddr, scheme: &'static str, head: &request::Parts) -> Option<Box<Entry>> {
+    pub fn entry(
+        &self,
+        began: Began,
+        client: IpAddr,
+        scheme: &'static str,
+        head: &request::Parts,
+    ) -> Option<Box<Entry>> {
         let shared = self.0.as_ref()?;
-        Some(Box::new(Entry::of_request(client, scheme, head, &shared.format)))
+        Some(Box::new(Entry::of_request(began, client, scheme, head, &shared.format)))
     }
 
-    /// The response's head is there.
-    pub fn answered(&self, entry: &mut Entry, status: StatusCode, headers: &HeaderMap) {
+    /// The response's head is there `after` so long.
+    pub fn answered(&self, entry: &mut Entry, status: StatusCode, headers: &HeaderMap, after: Duration) {
         if let Some(shared) = &self.0 {
-            entry.answered(status, headers, &shared.format);
+            entry.answered(status, headers, after, &shared.format);
         }
     }
 
