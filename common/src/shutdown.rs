@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
+use tokio_util::future::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -117,15 +119,9 @@ impl Shutdown {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let terminate = self.terminate.clone();
-        self.tasks.spawn(async move {
-            tokio::select! {
-                // The token's lock is everybody's: it is asked only when the task has to wait.
-                biased;
-                () = task => {}
-                () = terminate.cancelled() => {}
-            }
-        })
+        // Not an async block, which would have room for the task twice. The token's lock is everybody's: it is asked only
+        // when the task has to wait.
+        self.tasks.spawn(task.with_cancellation_token_owned(self.terminate.clone()).map(drop))
     }
 
     /// Runs `task` until the drain begins: for polls, probes and accept loops.
@@ -133,14 +129,7 @@ impl Shutdown {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let drain = self.drain.clone();
-        self.spawn(async move {
-            tokio::select! {
-                biased;
-                () = drain.cancelled() => {}
-                () = task => {}
-            }
-        })
+        self.spawn(task.with_cancellation_token_owned(self.drain.clone()).map(drop))
     }
 
     /// Waits for the drain to begin, then for the work in flight, at most for the grace period.
