@@ -16,7 +16,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use followed::{Followed, follow};
 use rustix::fs::{Mode, OFlags, ResolveFlags, Stat, fstat, open, openat2};
@@ -27,6 +27,8 @@ use crate::route::path::UrlPath;
 /// A docroot held open.
 #[derive(Debug)]
 pub struct Docroot {
+    /// No other docroot of this process has it.
+    id: u64,
     root: OwnedFd,
     /// Absolute and without symbolic links.
     path: Arc<Path>,
@@ -77,6 +79,9 @@ pub enum Wait {
     Allowed,
 }
 
+/// How many docroots were opened.
+static OPENED: AtomicU64 = AtomicU64::new(0);
+
 /// Which folder it is, by device and inode.
 type Identity = (u64, u64);
 
@@ -92,7 +97,12 @@ impl Docroot {
         let path = path.canonicalize()?;
         let root = open(&path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let identity = identity(&fstat(&root)?);
-        Ok(Self { root, path: path.into(), identity, follow_symlinks, beneath: AtomicBool::new(true) })
+        let id = OPENED.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { id, root, path: path.into(), identity, follow_symlinks, beneath: AtomicBool::new(true) })
+    }
+
+    pub const fn id(&self) -> u64 {
+        self.id
     }
 
     pub const fn path(&self) -> &Arc<Path> {

@@ -162,8 +162,9 @@ pub async fn send(
     file: StaticFile,
     orders: &Orders<'_>,
 ) -> Result<Answer, Failure> {
-    let (settings, expires) = (&site.config.files, orders.expires());
-    let response = static_files::serve(settings, &request.method, &request.headers, file, expires).await?;
+    let (settings, cache, expires) = (&site.config.files, &site.router.files, orders.expires());
+    let response =
+        static_files::serve(settings, cache, &request.method, &request.headers, file, expires).await?;
     Ok(Answer::Response(Kind::Static, response))
 }
 

@@ -24,6 +24,7 @@ use crate::respond::Body;
 use crate::route::path::{PathError, UrlPath, encoded};
 use crate::route::{Script, StaticFile, map};
 use crate::site::Site;
+use crate::static_files::file_cache::{Look, Opened, Source};
 use crate::static_files::{self, FileBodyError, Guard, ServeError};
 
 pub const X_ACCEL_REDIRECT: HeaderName = HeaderName::from_static("x-accel-redirect");
@@ -118,7 +119,9 @@ pub async fn take(
     let mut again = true;
     loop {
         let file = found(&files, &path, &value).await?;
-        match static_files::serve(&site.config.files, method, conditions, file, None).await {
+        match static_files::serve(&site.config.files, &site.router.files, method, conditions, file, None)
+            .await
+        {
             Ok(sent) => return Ok(joined(head.headers, sent)),
             Err(ServeError::Guard(Guard::Source | Guard::Method)) => {
                 return Err(HandoverError::Script(value));
@@ -140,7 +143,9 @@ async fn found(
     match mapped {
         Mapped { found: Found::File(file, metadata), end } if end == path.as_bytes().len() => {
             let (path, docroot) = (path.clone(), Arc::clone(files));
-            Ok(StaticFile { path, file, metadata, docroot, media_type: None, coding: None })
+            // Not kept in memory: beside the application's work reading it costs little.
+            let source = Source::Opened(Box::new(Opened { file, metadata, look: Look::default() }));
+            Ok(StaticFile { path, source, docroot, media_type: None, coding: None })
         }
         _ => Err(HandoverError::Missing(value.clone())),
     }

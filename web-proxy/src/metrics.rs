@@ -1,17 +1,21 @@
 //! The service's metrics, under the prefix `web_proxy_`.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 use common::http::access_log::AccessLog;
 use common::telemetry::{Latency, Registry};
 use http::StatusCode;
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 
 use crate::on_demand::Outcome;
 use crate::respond::Kind;
+use crate::static_files::file_cache::{self, FileCache};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -49,7 +53,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    pub fn register(registry: &mut Registry, access_log: &AccessLog) -> Self {
+    pub fn register(registry: &mut Registry, access_log: &AccessLog, files: &Arc<FileCache>) -> Self {
         let registry = registry.sub_registry_with_prefix("web_proxy");
         let metrics = Self {
             requests: Family::default(),
@@ -113,6 +117,7 @@ impl Metrics {
             "Time to the application's head",
             metrics.fastcgi_seconds.clone(),
         );
+        registry.register_collector(Box::new(Held(Arc::clone(files))));
         registry.register("access_log_dropped", "Lines that were not written", access_log.dropped());
         metrics
     }
@@ -139,5 +144,29 @@ impl Metrics {
 
     pub fn fastcgi_error(&self, reason: &'static str) {
         self.fastcgi_errors.get_or_create(&Reason { reason }).inc();
+    }
+}
+
+/// What the cache of small files holds and what it was good for, read when it is asked for.
+#[derive(Debug)]
+struct Held(Arc<FileCache>);
+
+impl Collector for Held {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let gauges = [
+            ("file_cache_files", "Files in memory, without their compressed forms", self.0.files()),
+            ("file_cache_bytes", "Bytes that files in memory take", self.0.bytes()),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let help = "Files that were asked for, by what memory was good for";
+        let mut family = encoder.encode_descriptor("file_cache", help, None, MetricType::Counter)?;
+        for outcome in file_cache::Outcome::ALL {
+            let labels = [("outcome", outcome.as_str())];
+            ConstCounter::new(self.0.counted(outcome)).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }

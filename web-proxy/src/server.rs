@@ -70,12 +70,14 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
     let followed = internal.iter().map(|location| &location.files).chain([&docroot]);
     follow(followed.cloned().collect(), shutdown);
     config.error_pages.follow(shutdown);
-    let metrics = Arc::new(Metrics::register(registry, &access_log));
+    let files = Arc::new(config.files.file_cache());
+    let metrics = Arc::new(Metrics::register(registry, &access_log, &files));
     let site = Site {
         crowd: Crowd::new(config.max_connections_per_client, config.trusted_proxies.clone()),
         place: Place { root: config.script_root.clone(), server_name: config.server_name.clone() },
         router: Router {
             docroot,
+            files,
             rules: Arc::clone(&config.rules),
             index: config.index.clone(),
             front_controller: config.front_controller.clone(),

@@ -1,14 +1,13 @@
 //! Which file or script answers a request.
 //!
 //! 1. [`path`]: the path, decoded and free of everything that could lead outside.
-//! 2. [`Docroot::map`]: what of it is there.
+//! 2. [`Docroot::map`]: what of it is there; a small file may be in memory ([`FileCache`]).
 //! 3. [`crate::rules`]: what is denied, redirected or altered, before anything else.
 //! 4. A directory is answered by its index file, or by a redirect to its slash.
 //! 5. A file is sent, a script is run; what is neither goes to the front controller.
 
 pub mod path;
 
-use std::fs::{File, Metadata};
 use std::io;
 use std::sync::Arc;
 
@@ -22,11 +21,14 @@ use crate::request::Received;
 use crate::rules::edits::fill;
 use crate::rules::{Decision, MappedTo, Orders, Rules};
 use crate::static_files::READ_TIMEOUT;
+use crate::static_files::file_cache::{FileCache, Look, Opened, Source};
 
 /// What routing needs to know of the site.
 #[derive(Debug)]
 pub struct Router {
     pub docroot: Arc<Followed>,
+    /// Small files that need not be looked up each time.
+    pub files: Arc<FileCache>,
     pub rules: Arc<Rules>,
     /// Names of index files, the first that exists counts.
     pub index: Vec<String>,
@@ -52,8 +54,7 @@ pub enum Route {
 #[derive(Debug)]
 pub struct StaticFile {
     pub path: UrlPath,
-    pub file: File,
-    pub metadata: Metadata,
+    pub source: Source,
     /// Where it was found.
     pub docroot: Arc<Docroot>,
     /// What a rule says of it, whatever its name says.
@@ -95,6 +96,18 @@ pub enum RouteError {
     Map(#[from] MapError),
 }
 
+/// Where the walk along a path has ended: after its first `end` bytes.
+struct Place {
+    end: usize,
+    what: What,
+}
+
+enum What {
+    File(Source),
+    Directory,
+    Nothing,
+}
+
 impl Router {
     pub async fn route(&self, request: &Received) -> Routed<'_> {
         let mut orders = Orders::default();
@@ -111,16 +124,42 @@ impl Router {
         orders: &mut Orders<'r>,
     ) -> Result<Route, RouteError> {
         let path = &request.path;
-        let mapped = map(docroot, path).await?;
-        if let Some(redirect) = self.apply_rules(request, path, &mapped, orders)? {
+        let place = self.look(docroot, path).await?;
+        if let Some(redirect) = self.apply_rules(request, path, &place, orders)? {
             return Ok(Route::Redirect(redirect));
         }
-        match mapped.found {
-            Found::File(file, metadata) => classify(docroot, path, mapped.end, file, metadata, orders),
-            Found::Directory if path.has_trailing_slash() => self.index(docroot, request, orders).await,
-            Found::Directory => Ok(Route::Redirect(Redirect::to_slash(request))),
-            Found::Nothing => self.front_controller(docroot, orders).await,
+        match place.what {
+            What::File(source) => classify(docroot, path, place.end, source, orders),
+            What::Directory if path.has_trailing_slash() => self.index(docroot, request, orders).await,
+            What::Directory => Ok(Route::Redirect(Redirect::to_slash(request))),
+            What::Nothing => self.front_controller(docroot, orders).await,
         }
+    }
+
+    /// What is at `path`, in memory or on the disk.
+    async fn look(&self, docroot: &Arc<Docroot>, path: &UrlPath) -> Result<Place, MapError> {
+        let known = if is_script(path.below(path.as_bytes().len())) {
+            Err(Look::default())
+        } else {
+            self.files.find(docroot, path)
+        };
+        let look = match known {
+            Ok(kept) => {
+                return Ok(Place { end: path.as_bytes().len(), what: What::File(Source::Kept(kept)) });
+            }
+            Err(look) => look,
+        };
+        let Mapped { end, found } = map(docroot, path).await?;
+        let what = match found {
+            Found::File(file, metadata) => {
+                What::File(Source::Opened(Box::new(Opened { file, metadata, look })))
+            }
+            nothing_to_keep => {
+                self.files.gone(docroot, path, &look);
+                if matches!(nothing_to_keep, Found::Directory) { What::Directory } else { What::Nothing }
+            }
+        };
+        Ok(Place { end, what })
     }
 
     /// The first index file there is; the rules count for it as if it had been asked for itself, too.
@@ -132,13 +171,13 @@ impl Router {
     ) -> Result<Route, RouteError> {
         for name in &self.index {
             let path = request.path.entry(name);
-            let mapped = map(docroot, &path).await?;
-            if matches!(mapped.found, Found::File(..)) {
-                if let Some(redirect) = self.apply_rules(request, &path, &mapped, orders)? {
+            let place = self.look(docroot, &path).await?;
+            if matches!(place.what, What::File(_)) {
+                if let Some(redirect) = self.apply_rules(request, &path, &place, orders)? {
                     return Ok(Route::Redirect(redirect));
                 }
-                let Found::File(file, metadata) = mapped.found else { continue };
-                return classify(docroot, &path, mapped.end, file, metadata, orders);
+                let What::File(source) = place.what else { continue };
+                return classify(docroot, &path, place.end, source, orders);
             }
         }
         Err(RouteError::NoIndex)
@@ -151,9 +190,9 @@ impl Router {
     ) -> Result<Route, RouteError> {
         let script = orders.front_controller().unwrap_or(&self.front_controller);
         let FrontController(Some(path)) = script else { return Err(RouteError::NotFound) };
-        match map(docroot, path).await? {
-            Mapped { end, found: Found::File(file, metadata) } if end == path.trimmed_len() => {
-                match classify(docroot, path, end, file, metadata, orders)? {
+        match self.look(docroot, path).await? {
+            Place { end, what: What::File(source) } if end == path.trimmed_len() => {
+                match classify(docroot, path, end, source, orders)? {
                     Route::Script(script) => {
                         Ok(Route::Script(Script { on_demand: orders.is_lazy(), ..script }))
                     }
@@ -169,15 +208,15 @@ impl Router {
         &'r self,
         request: &Received,
         path: &UrlPath,
-        mapped: &Mapped,
+        place: &Place,
         orders: &mut Orders<'r>,
     ) -> Result<Option<Redirect>, RouteError> {
         let bytes = path.as_bytes();
-        let (_, name) = split(&bytes[..mapped.end]);
-        let mapped = match mapped.found {
-            Found::File(..) => MappedTo::File(name),
-            Found::Directory => MappedTo::Directory,
-            Found::Nothing => MappedTo::Nothing(name),
+        let (_, name) = split(&bytes[..place.end]);
+        let mapped = match place.what {
+            What::File(_) => MappedTo::File(name),
+            What::Directory => MappedTo::Directory,
+            What::Nothing => MappedTo::Nothing(name),
         };
         let subject = Subject {
             method: &request.method,
@@ -219,8 +258,7 @@ fn classify(
     docroot: &Arc<Docroot>,
     path: &UrlPath,
     end: usize,
-    file: File,
-    metadata: Metadata,
+    source: Source,
     orders: &Orders<'_>,
 ) -> Result<Route, RouteError> {
     let (name, path_info) = path.as_bytes().split_at(end);
@@ -235,7 +273,7 @@ fn classify(
     }
     let (media_type, coding) = (orders.media_type().cloned(), orders.coding().cloned());
     let (path, docroot) = (path.clone(), Arc::clone(docroot));
-    Ok(Route::File(Box::new(StaticFile { path, file, metadata, docroot, media_type, coding })))
+    Ok(Route::File(Box::new(StaticFile { path, source, docroot, media_type, coding })))
 }
 
 impl Redirect {

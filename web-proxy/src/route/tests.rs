@@ -1,10 +1,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 use std::fs;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::rules::Preset;
+use crate::static_files;
 
 /// A tree with Drupal's shape and some traps.
 fn tree() -> TempDir {
@@ -41,6 +43,7 @@ fn tree() -> TempDir {
 fn router(tree: &TempDir, preset: Preset) -> Router {
     Router {
         docroot: Arc::new(Followed::open(tree.path(), false).unwrap()),
+        files: Arc::new(FileCache::new(1 << 20, Duration::from_secs(1))),
         rules: Arc::new(Rules::of(preset, None).unwrap()),
         index: ["index.php", "index.html"].map(str::to_owned).into(),
         front_controller: "/index.php".parse().unwrap(),
@@ -156,4 +159,35 @@ async fn without_a_front_controller() {
     assert_eq!(described(&none, "/node/1").await, NOT_FOUND);
     let missing = Router { front_controller: "/app.php".parse().unwrap(), ..router(&tree, Preset::None) };
     assert_eq!(described(&missing, "/node/1").await, NOT_FOUND);
+}
+
+#[tokio::test]
+async fn rules_are_asked_for_a_file_in_memory_too() {
+    use http::HeaderMap;
+
+    let tree = tree();
+    let rules = "[[rule]]\nname = \"members\"\npath = \"/robots.txt\"\nquery = \"closed\"\ndeny = 403\n";
+    let source = common::rules::Source { name: "web.toml", text: rules };
+    let rules = Arc::new(Rules::of(Preset::None, Some((source, "rule"))).unwrap());
+    let files = Arc::new(FileCache::new(1 << 20, Duration::from_hours(1)));
+    let router = Router { files, rules, ..router(&tree, Preset::None) };
+    let settings = crate::Config::from_flags(["--docroot=/"]).unwrap().files;
+    let request = Received::get("/robots.txt");
+    let end = Instant::now() + test_support::wait::DEADLINE;
+    loop {
+        let Ok(Route::File(file)) = router.route(&request).await.route else { panic!("no file") };
+        if matches!(file.source, Source::Kept(_)) {
+            break;
+        }
+        // It has to be left alone for a while first.
+        assert!(Instant::now() < end, "it is not kept");
+        let headers = HeaderMap::new();
+        static_files::serve(&settings, &router.files, &http::Method::GET, &headers, *file, None)
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let denied = router.route(&Received::get("/robots.txt?closed")).await.route;
+    assert!(matches!(denied, Err(RouteError::Denied { .. })), "{denied:?}");
+    assert!(matches!(router.route(&request).await.route, Ok(Route::File(_))));
 }

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use super::Coding;
 
 /// What is known of a file's content.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Kind {
     pub(super) media_type: HeaderValue,
     /// The file's own.

@@ -25,7 +25,7 @@ use crate::docroot::Wait;
 
 /// `left` bytes of a file from `offset` on.
 #[derive(Debug)]
-pub struct FileBody<C = File> {
+pub struct FileBody<C = Readable> {
     reading: Reading<C>,
     /// The state that is being sent.
     opened: Version,
@@ -50,6 +50,14 @@ pub trait Content: std::fmt::Debug + Send + Sync + 'static {
     /// At most `length` bytes, none at the end of the file.
     fn read(&self, offset: u64, length: usize) -> io::Result<Bytes>;
     fn version(&self, wait: Wait) -> io::Result<Version>;
+}
+
+/// Where a response's bytes are.
+#[derive(Debug)]
+pub enum Readable {
+    File(File),
+    /// All of them in memory, of this state of the file.
+    Kept(Bytes, Version),
 }
 
 /// Changes with the content. Not the time of the inode's change: that a name of the file is taken away, as
@@ -87,15 +95,23 @@ const PIECE: u64 = 128 << 10;
 /// A disk or a file server that takes longer will not answer. Its thread goes on waiting, the client does not.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-impl FileBody {
-    /// The bytes of `file`, opened in the state of `metadata`, from `start` up to, without, `end`.
-    pub fn new(file: File, metadata: &Metadata, start: u64, end: u64) -> Self {
-        Self::of(file, Version::of(metadata), start, end)
-    }
+/// All bytes of `file`, opened in the state of `metadata`, if they come in one piece.
+pub(super) async fn read_whole(
+    file: File,
+    metadata: &Metadata,
+) -> Result<(File, Option<Bytes>), FileBodyError> {
+    let mut body = FileBody::new(file, Version::of(metadata), 0, metadata.len());
+    body.prime().await?;
+    let FileBody { reading: Reading::Idle(file), primed, left, .. } = body else {
+        return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
+    };
+    let read = primed.unwrap_or_default();
+    Ok((file, (read.len() as u64 == left).then_some(read)))
 }
 
 impl<C: Content> FileBody<C> {
-    fn of(content: C, opened: Version, start: u64, end: u64) -> Self {
+    /// The bytes of a file, opened in this state, from `start` up to, without, `end`.
+    pub(super) fn new(content: C, opened: Version, start: u64, end: u64) -> Self {
         Self {
             reading: Reading::Idle(content),
             opened,
@@ -197,6 +213,32 @@ impl Wanted {
 impl Version {
     pub fn of(metadata: &Metadata) -> Self {
         Self { modified: (metadata.mtime(), metadata.mtime_nsec()), length: metadata.len() }
+    }
+}
+
+impl Content for Readable {
+    fn read_cached(&self, offset: u64, length: usize) -> Option<Bytes> {
+        match self {
+            Self::File(file) => file.read_cached(offset, length),
+            Self::Kept(..) => self.read(offset, length).ok(),
+        }
+    }
+
+    fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {
+        match self {
+            Self::File(file) => file.read(offset, length),
+            Self::Kept(bytes, _) => {
+                let start = usize::try_from(offset).map_or(bytes.len(), |offset| offset.min(bytes.len()));
+                Ok(bytes.slice(start..bytes.len().min(start.saturating_add(length))))
+            }
+        }
+    }
+
+    fn version(&self, wait: Wait) -> io::Result<Version> {
+        match self {
+            Self::File(file) => file.version(wait),
+            Self::Kept(_, version) => Ok(*version),
+        }
     }
 }
 

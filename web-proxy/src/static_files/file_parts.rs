@@ -1,12 +1,12 @@
 //! Several parts of a file as one `multipart/byteranges`, read one after the other.
 
-use std::fs::{File, Metadata};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use common::http::range::Multipart;
 use common::http::range::multipart::Step;
 
+use super::file_body::{Readable, Version};
 use super::{FileBody, FileBodyError};
 
 /// The body of a multipart response from a file.
@@ -21,9 +21,10 @@ pub struct FileParts {
 }
 
 impl FileParts {
-    pub fn new(file: File, metadata: &Metadata, steps: Multipart) -> Self {
+    /// Of what is in this state.
+    pub(super) fn new(content: Readable, version: Version, steps: Multipart) -> Self {
         let left = steps.length();
-        Self { steps, content: FileBody::new(file, metadata, 0, 0), head: None, left }
+        Self { steps, content: FileBody::new(content, version, 0, 0), head: None, left }
     }
 
     /// Reads the first piece of the first part ahead.
@@ -76,50 +77,53 @@ mod tests {
 
     use super::*;
 
-    fn parts_of(content: &[u8], steps: Multipart) -> FileParts {
+    /// From a file, and from memory.
+    fn parts_of(content: &[u8], steps: impl Fn() -> Multipart) -> [FileParts; 2] {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
-        let metadata = file.metadata().unwrap();
-        FileParts::new(file, &metadata, steps)
+        let version = Version::of(&file.metadata().unwrap());
+        let kept = Readable::Kept(Bytes::copy_from_slice(content), version);
+        [Readable::File(file), kept].map(|content| FileParts::new(content, version, steps()))
     }
 
     #[tokio::test]
     async fn part_by_part() {
         let content: Vec<u8> = (0..400_000_u32).map(|number| (number / 7) as u8).collect();
         let parts = [Part { start: 390_000, end: 400_000 }, Part { start: 1, end: 300_001 }];
-        let multipart = Multipart::new(&parts, 400_000, None);
-        let length = multipart.length();
-        let mut body = parts_of(&content, multipart);
-        body.prime().await.unwrap();
-        let mut sent = Vec::new();
-        while let Some(piece) = poll_fn(|cx| body.poll_piece(cx)).await {
-            sent.extend_from_slice(&piece.unwrap());
-            assert_eq!(body.left(), length - sent.len() as u64);
+        for mut body in parts_of(&content, || Multipart::new(&parts, 400_000, None)) {
+            let length = body.left();
+            body.prime().await.unwrap();
+            let mut sent = Vec::new();
+            while let Some(piece) = poll_fn(|cx| body.poll_piece(cx)).await {
+                sent.extend_from_slice(&piece.unwrap());
+                assert_eq!(body.left(), length - sent.len() as u64);
+            }
+            assert_eq!(body.left(), 0);
+            let heads: Vec<usize> = sent
+                .windows(4)
+                .enumerate()
+                .filter(|(_, four)| four == b"\r\n\r\n")
+                .map(|(at, _)| at + 4)
+                .collect();
+            assert_eq!(sent[heads[0]..][..10_000], content[390_000..]);
+            assert_eq!(sent[heads[1]..][..300_000], content[1..300_001]);
         }
-        assert_eq!(body.left(), 0);
-        let heads: Vec<usize> = sent
-            .windows(4)
-            .enumerate()
-            .filter(|(_, four)| four == b"\r\n\r\n")
-            .map(|(at, _)| at + 4)
-            .collect();
-        assert_eq!(sent[heads[0]..][..10_000], content[390_000..]);
-        assert_eq!(sent[heads[1]..][..300_000], content[1..300_001]);
     }
 
     #[tokio::test]
     async fn a_file_that_shrinks_is_an_error() {
         let parts = [Part { start: 0, end: 2 }, Part { start: 5, end: 9 }];
-        let mut body = parts_of(b"abc", Multipart::new(&parts, 10, None));
-        let mut sent = 0;
-        let failure = loop {
-            match poll_fn(|cx| body.poll_piece(cx)).await {
-                Some(Ok(piece)) => sent += piece.len(),
-                end => break end,
-            }
-        };
-        assert!(matches!(failure, Some(Err(FileBodyError::Shrunk))), "{failure:?} after {sent}");
-        assert!(poll_fn(|cx| body.poll_piece(cx)).await.is_none());
-        assert!(body.left() > 0);
+        for mut body in parts_of(b"abc", || Multipart::new(&parts, 10, None)) {
+            let mut sent = 0;
+            let failure = loop {
+                match poll_fn(|cx| body.poll_piece(cx)).await {
+                    Some(Ok(piece)) => sent += piece.len(),
+                    end => break end,
+                }
+            };
+            assert!(matches!(failure, Some(Err(FileBodyError::Shrunk))), "{failure:?} after {sent}");
+            assert!(poll_fn(|cx| body.poll_piece(cx)).await.is_none());
+            assert!(body.left() > 0);
+        }
     }
 }

@@ -2,14 +2,16 @@
 //!
 //! 1. [`guard`]: files that are never sent, and methods that a file does not have.
 //! 2. [`content_type`]: what it is, by its name.
-//! 3. [`siblings`]: whether a form of it that was compressed beforehand is sent in its place.
-//! 4. [`Validators`]: what names this state of what is sent.
-//! 5. [`negotiate`]: the request's conditions and range against them, a pure decision.
-//! 6. Head and body ([`FileBody`], [`FileParts`]); the first piece is read before the head is given away.
+//! 3. [`file_cache`]: whether it is in memory, or will be.
+//! 4. [`siblings`]: whether a form of it that was compressed beforehand is sent in its place.
+//! 5. [`Validators`]: what names this state of what is sent.
+//! 6. [`negotiate`]: the request's conditions and range against them, a pure decision.
+//! 7. Head and body ([`FileBody`], [`FileParts`]); the first piece is read before the head is given away.
 
 mod coding;
 mod content_type;
 mod file_body;
+pub mod file_cache;
 mod file_parts;
 mod guard;
 mod immutable;
@@ -19,6 +21,7 @@ mod siblings;
 mod validators;
 
 use std::fs::{File, Metadata};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use common::http::coding::{Accepted, is_compressible};
@@ -33,6 +36,9 @@ pub use coding::{Coding, preferred};
 use content_type::Kind;
 pub use content_type::{OwnType, Types};
 pub use file_body::{FileBody, FileBodyError, READ_TIMEOUT};
+use file_body::{Readable, Version};
+pub use file_cache::FileCache;
+use file_cache::{Content, Kept, Opened, Source, Wanted};
 pub use file_parts::FileParts;
 pub use guard::Guard;
 pub(crate) use guard::is_source;
@@ -40,8 +46,10 @@ use negotiate::Decision;
 pub use settings::{FileOptions, Immutable, Settings};
 pub use validators::Validators;
 
+use crate::docroot::Docroot;
 use crate::respond::Body;
 use crate::route::StaticFile;
+use crate::route::path::UrlPath;
 
 /// The methods that a file has.
 pub const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
@@ -61,15 +69,18 @@ pub enum ServeError {
 
 /// What is sent: the file itself, or another one in its place.
 struct Representation {
-    file: File,
-    metadata: Metadata,
+    content: Readable,
+    version: Version,
+    length: u64,
     kind: Kind,
     validators: Validators,
+    last_modified: HeaderValue,
 }
 
 /// The response to a request for `file`, which may be kept for as long as `expires` says, or why it is not sent.
 pub async fn serve(
     settings: &Settings,
+    cache: &FileCache,
     method: &Method,
     request: &HeaderMap,
     file: StaticFile,
@@ -88,11 +99,23 @@ pub async fn serve(
     // What a rule says to be compressed is one of two forms, under a name of its own.
     let varies = has_forms || file.coding.is_some();
     let wanted = if has_forms { preferred(Accepted::of(request), &settings.precompressed) } else { vec![] };
-    let representation = choose(file, kind, wanted, now).await;
+    let StaticFile { path, source, docroot, .. } = file;
+    let source = match source {
+        Source::Opened(opened) => {
+            let wanted = Wanted { has_forms, is_read: method != Method::HEAD, now };
+            cache.settle(settings, &docroot, &path, opened, wanted).await?
+        }
+        kept @ Source::Kept(_) => kept,
+    };
+    let representation = match source {
+        Source::Kept(kept) => choose_kept(&docroot, &path, &kept, kind, wanted, now).await,
+        Source::Opened(opened) => choose(&docroot, &path, opened, kind, wanted, now).await,
+    };
 
-    let length = representation.metadata.len();
+    let length = representation.length;
     let decision = negotiate::negotiate(method, request, &representation.validators, length);
-    let validators = representation.validators.clone();
+    let (etag, last_modified) =
+        (representation.validators.etag.clone(), representation.last_modified.clone());
     let mut response = match decision {
         Decision::PreconditionFailed => response(StatusCode::PRECONDITION_FAILED, [], Body::empty()),
         Decision::Send(ByteRange::Unsatisfiable) => {
@@ -112,7 +135,7 @@ pub async fn serve(
                 (CONTENT_TYPE, multipart.content_type()),
                 (CONTENT_LENGTH, HeaderValue::from(multipart.length())),
             ];
-            let mut body = FileParts::new(representation.file, &representation.metadata, multipart);
+            let mut body = FileParts::new(representation.content, representation.version, multipart);
             body.prime().await?;
             response(StatusCode::PARTIAL_CONTENT, fields, Body::parts(body))
         }
@@ -125,14 +148,20 @@ pub async fn serve(
         headers.insert(VARY, ACCEPT_ENCODING);
     }
     if !matches!(response.status(), StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE) {
-        describe(&mut response, validators, lifetime, now);
+        let headers = response.headers_mut();
+        headers.insert(LAST_MODIFIED, last_modified);
+        headers.insert(ETAG, etag);
+        describe(&mut response, lifetime, now);
     }
     Ok(response)
 }
 
 /// By its name, unless a rule has said otherwise.
 fn kind_of(file: &StaticFile, types: &Types) -> Kind {
-    let mut kind = types.of(file.path.as_bytes());
+    let mut kind = match &file.source {
+        Source::Kept(kept) => kept.kind.clone(),
+        Source::Opened(_) => types.of(file.path.as_bytes()),
+    };
     if let Some(media_type) = &file.media_type {
         kind.media_type.clone_from(media_type);
     }
@@ -143,20 +172,83 @@ fn kind_of(file: &StaticFile, types: &Types) -> Kind {
 }
 
 /// The best of the `wanted` forms that there is, or the file itself.
-async fn choose(file: StaticFile, mut kind: Kind, wanted: Vec<Coding>, now: SystemTime) -> Representation {
-    let StaticFile { path, file, metadata, docroot, .. } = file;
-    let form =
-        if wanted.is_empty() { None } else { siblings::find(&docroot, &path, &metadata, wanted).await };
-    let (file, metadata, coding) = match form {
-        Some(form) => (form.file, form.metadata, Some(form.coding)),
-        None => (file, metadata, None),
+async fn choose(
+    docroot: &Arc<Docroot>,
+    path: &UrlPath,
+    opened: Box<Opened>,
+    kind: Kind,
+    wanted: Vec<Coding>,
+    now: SystemTime,
+) -> Representation {
+    let Opened { file, metadata, .. } = *opened;
+    let form = if wanted.is_empty() {
+        None
+    } else {
+        siblings::find(docroot, path, siblings::Times::of(&metadata), wanted).await
     };
-    kind.coding = coding.map(Coding::field).or(kind.coding);
-    let validators = Validators::of(&metadata, coding, now);
-    Representation { file, metadata, kind, validators }
+    match form {
+        Some(form) => Representation::coded(form, kind, now),
+        None => Representation::opened(file, &metadata, None, kind, now),
+    }
+}
+
+/// The same of a file in memory.
+async fn choose_kept(
+    docroot: &Arc<Docroot>,
+    path: &UrlPath,
+    kept: &Kept,
+    mut kind: Kind,
+    wanted: Vec<Coding>,
+    now: SystemTime,
+) -> Representation {
+    // Nobody has looked for them, since only a rule makes this a type that has forms.
+    if kept.forms.is_none()
+        && !wanted.is_empty()
+        && let Some(form) = siblings::find(docroot, path, kept.plain.times(), wanted.clone()).await
+    {
+        return Representation::coded(form, kind, now);
+    }
+    let forms = kept.forms.as_deref().unwrap_or_default();
+    let form = wanted.iter().find_map(|wanted| forms.iter().find(|(coding, _)| coding == wanted));
+    let content = match form {
+        Some((coding, content)) => {
+            kind.coding = Some(coding.field());
+            content
+        }
+        None => &kept.plain,
+    };
+    Representation::kept(content, kind)
 }
 
 impl Representation {
+    fn opened(file: File, metadata: &Metadata, coding: Option<Coding>, kind: Kind, now: SystemTime) -> Self {
+        let validators = Validators::of(metadata, coding, now);
+        Self {
+            content: Readable::File(file),
+            version: Version::of(metadata),
+            length: metadata.len(),
+            kind,
+            last_modified: http_date(validators.modified),
+            validators,
+        }
+    }
+
+    fn coded(form: siblings::Form, mut kind: Kind, now: SystemTime) -> Self {
+        kind.coding = Some(form.coding.field());
+        Self::opened(form.file, &form.metadata, Some(form.coding), kind, now)
+    }
+
+    fn kept(content: &Content, kind: Kind) -> Self {
+        Self {
+            content: Readable::Kept(content.bytes.clone(), content.version),
+            version: content.version,
+            length: content.bytes.len() as u64,
+            kind,
+            validators: content.validators.clone(),
+            last_modified: content.last_modified.clone(),
+        }
+    }
+
     /// Its bytes from `start` up to, without, `end`, with what describes them; a 304 leaves that out
     /// (RFC 9110, section 15.4.5).
     async fn bytes(
@@ -166,12 +258,15 @@ impl Representation {
         start: u64,
         end: u64,
     ) -> Result<Response<Body>, FileBodyError> {
-        let body = if *method == Method::HEAD {
-            Body::empty()
-        } else {
-            let mut body = FileBody::new(self.file, &self.metadata, start, end);
-            body.prime().await?;
-            Body::file(body)
+        let body = match self.content {
+            _ if *method == Method::HEAD => Body::empty(),
+            // A range is one of this length.
+            Readable::Kept(bytes, _) => Body::page(bytes.slice(start as usize..end as usize)),
+            content @ Readable::File(_) => {
+                let mut body = FileBody::new(content, self.version, start, end);
+                body.prime().await?;
+                Body::file(body)
+            }
         };
         let fields = [(CONTENT_TYPE, self.kind.media_type), (CONTENT_LENGTH, (end - start).into())];
         let coding = self.kind.coding.map(|coding| (CONTENT_ENCODING, coding));
@@ -198,10 +293,8 @@ fn lifetime(immutable: Immutable, expires: Option<Duration>, name: &[u8]) -> Lif
     }
 }
 
-fn describe(response: &mut Response<Body>, validators: Validators, lifetime: Lifetime, now: SystemTime) {
+fn describe(response: &mut Response<Body>, lifetime: Lifetime, now: SystemTime) {
     let headers = response.headers_mut();
-    headers.insert(LAST_MODIFIED, http_date(validators.modified));
-    headers.insert(ETAG, validators.etag);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if let Some(expires) = lifetime.expires {
         let immutable = if lifetime.immutable { ", immutable" } else { "" };

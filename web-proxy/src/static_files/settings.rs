@@ -1,11 +1,13 @@
 //! How files are sent, as far as it is a matter of configuration.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
-use common::config::ConfigError;
+use common::config::{ByteSize, ConfigError, HumanDuration};
 use http::HeaderValue;
 
-use super::Coding;
 use super::content_type::{Kind, OwnType, Types};
+use super::{Coding, FileCache};
 
 /// The options for files.
 #[derive(Debug, Clone, Args)]
@@ -21,6 +23,12 @@ pub struct FileOptions {
     /// Types of files beside those that are known, or in their place: EXTENSION=TYPE.
     #[arg(long, value_name = "EXTENSION=TYPE", value_delimiter = ',')]
     pub types: Vec<OwnType>,
+    /// How much memory small files may take, so that they need not be opened and read for each request; 0 for none.
+    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
+    pub file_cache: ByteSize,
+    /// For how long a file in memory is sent without asking the file system whether it is still the same.
+    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    pub file_cache_valid: HumanDuration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -47,11 +55,14 @@ pub struct Settings {
     /// The forms to look for, in the order that counts among equals.
     pub(super) precompressed: Vec<Coding>,
     pub(super) immutable: Immutable,
+    /// Bytes of memory for small files.
+    pub(super) cache: u64,
+    pub(super) cache_valid: Duration,
 }
 
 impl Settings {
     pub fn resolve(options: FileOptions) -> Result<Self, ConfigError> {
-        let FileOptions { precompressed, immutable, types } = options;
+        let FileOptions { precompressed, immutable, types, file_cache, file_cache_valid } = options;
         let coding = |named: &Precompressed| match named {
             Precompressed::Br => Some(Coding::Brotli),
             Precompressed::Zstd => Some(Coding::Zstd),
@@ -62,7 +73,13 @@ impl Settings {
         if codings.len() != precompressed.len() && precompressed.len() > 1 {
             return Err(ConfigError::Conflict("precompressed: off stands alone".into()));
         }
-        Ok(Self { types: Types(types), precompressed: codings, immutable })
+        let (cache, cache_valid) = (file_cache.bytes(), file_cache_valid.get());
+        Ok(Self { types: Types(types), precompressed: codings, immutable, cache, cache_valid })
+    }
+
+    /// An empty cache of small files.
+    pub fn file_cache(&self) -> FileCache {
+        FileCache::new(self.cache, self.cache_valid)
     }
 
     /// The type of files of this name, and what they are encoded with on the disk, where no rule says otherwise.

@@ -1,9 +1,10 @@
 //! Files that were compressed beforehand: `style.css.br`, `style.css.zst` and `style.css.gz` beside `style.css`.
 //!
 //! 1. [`preferred`](super::coding::preferred): which of them the client would rather have.
-//! 2. Each of these is opened, best first, until one is there and [`is_current`].
+//! 2. Each of these is opened, best first, until one is there and [`is_current`] ([`find`]). For what is to be kept in
+//!    memory all are, whatever the client accepts ([`all`]).
 //!
-//! Nothing is remembered: on a shared volume another machine may write one at any time.
+//! On a shared volume another machine may write one at any time: each look begins anew.
 
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt as _;
@@ -25,52 +26,81 @@ pub(super) struct Form {
 pub(super) async fn find(
     docroot: &Arc<Docroot>,
     path: &UrlPath,
-    plain: &Metadata,
+    plain: Times,
     wanted: Vec<Coding>,
 ) -> Option<Form> {
-    if let Ok(form) = look(docroot, path, plain, &wanted, Wait::Never) {
-        return form;
-    }
-    let (docroot, path, plain) = (Arc::clone(docroot), path.clone(), plain.clone());
-    let looking = tokio::task::spawn_blocking(move || look(&docroot, &path, &plain, &wanted, Wait::Allowed));
     // Without an answer the plain file does.
-    tokio::time::timeout(super::READ_TIMEOUT, looking).await.ok()?.ok()?.ok()?
+    look(docroot, path, plain, wanted, 1).await?.pop()
+}
+
+/// All forms, in the order of `codings`; `None` if the file system does not answer.
+pub(super) async fn all(
+    docroot: &Arc<Docroot>,
+    path: &UrlPath,
+    plain: &Metadata,
+    codings: Vec<Coding>,
+) -> Option<Vec<Form>> {
+    look(docroot, path, Times::of(plain), codings, usize::MAX).await
+}
+
+/// At most `most` forms.
+async fn look(
+    docroot: &Arc<Docroot>,
+    path: &UrlPath,
+    plain: Times,
+    codings: Vec<Coding>,
+    most: usize,
+) -> Option<Vec<Form>> {
+    if let Ok(forms) = open(docroot, path, plain, &codings, most, Wait::Never) {
+        return Some(forms);
+    }
+    let (docroot, path) = (Arc::clone(docroot), path.clone());
+    let looking =
+        tokio::task::spawn_blocking(move || open(&docroot, &path, plain, &codings, most, Wait::Allowed));
+    tokio::time::timeout(super::READ_TIMEOUT, looking).await.ok()?.ok()?.ok()
 }
 
 struct NotCached;
 
-fn look(
+fn open(
     docroot: &Docroot,
     path: &UrlPath,
-    plain: &Metadata,
-    wanted: &[Coding],
+    plain: Times,
+    codings: &[Coding],
+    most: usize,
     wait: Wait,
-) -> Result<Option<Form>, NotCached> {
-    for coding in wanted {
+) -> Result<Vec<Form>, NotCached> {
+    let mut forms = Vec::new();
+    for coding in codings {
+        if forms.len() >= most {
+            break;
+        }
         match docroot.open_file(&path.with_suffix(coding.suffix()), wait) {
-            Ok(Some((file, metadata)))
-                if is_current(Times::of(plain), Times::of(&metadata), metadata.len()) =>
-            {
-                return Ok(Some(Form { file, metadata, coding: *coding }));
+            Ok(Some((file, metadata))) if is_current(plain, Times::of(&metadata), metadata.len()) => {
+                forms.push(Form { file, metadata, coding: *coding });
             }
             Err(MapError::NotCached) => return Err(NotCached),
             // One that may not be read is as good as none.
             Ok(_) | Err(_) => {}
         }
     }
-    Ok(None)
+    Ok(forms)
 }
 
 /// When a file was last changed.
 #[derive(Debug, Clone, Copy)]
-struct Times {
+pub(super) struct Times {
     seconds: i64,
     nanoseconds: i64,
 }
 
 impl Times {
-    fn of(metadata: &Metadata) -> Self {
+    pub(super) fn of(metadata: &Metadata) -> Self {
         Self { seconds: metadata.mtime(), nanoseconds: metadata.mtime_nsec() }
+    }
+
+    pub(super) const fn new((seconds, nanoseconds): (i64, i64)) -> Self {
+        Self { seconds, nanoseconds }
     }
 }
 

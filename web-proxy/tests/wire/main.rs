@@ -8,6 +8,7 @@ mod conditions;
 mod deploying;
 mod error_pages;
 mod escaping;
+mod file_cache;
 mod files;
 mod forms;
 mod handover;

@@ -33,7 +33,7 @@ async fn sends_its_part_in_pieces() {
     let content = numbers(300_000);
     for primed in [false, true] {
         let (file, metadata) = file(&content);
-        let mut body = FileBody::new(file, &metadata, 5, 299_990);
+        let mut body = FileBody::new(file, Version::of(&metadata), 5, 299_990);
         if primed {
             body.prime().await.unwrap();
         }
@@ -46,7 +46,7 @@ async fn sends_its_part_in_pieces() {
 async fn a_file_that_is_shorter_than_it_says_is_an_error_and_not_an_end() {
     let (file, metadata) = file(b"abc");
     let version = Version::of(&metadata);
-    let mut body = FileBody::of(file, version, 0, 10);
+    let mut body = FileBody::new(file, version, 0, 10);
     body.prime().await.unwrap();
     let end = all(&mut body).await;
     assert!(matches!(end, Err((3, FileBodyError::Shrunk))), "{end:?}");
@@ -72,7 +72,7 @@ async fn a_file_that_is_written_to_does_not_end_well() {
         file.set_modified(std::time::UNIX_EPOCH).unwrap();
         let metadata = file.metadata().unwrap();
         let other = file.try_clone().unwrap();
-        let mut body = FileBody::new(file, &metadata, 0, 300_000);
+        let mut body = FileBody::new(file, Version::of(&metadata), 0, 300_000);
         body.prime().await.unwrap();
         change(&other);
         let end = all(&mut body).await;
@@ -89,7 +89,7 @@ async fn a_small_file_that_was_written_to_is_found_out_before_anything_is_sent()
         let metadata = file.metadata().unwrap();
         file.set_len(length).unwrap();
         file.write_all_at(b"x", 0).unwrap();
-        let told = FileBody::new(file, &metadata, 0, 100).prime().await;
+        let told = FileBody::new(file, Version::of(&metadata), 0, 100).prime().await;
         assert!(matches!(told, Err(FileBodyError::Changed)), "{length}: {told:?}");
     }
 }
@@ -101,7 +101,7 @@ async fn a_file_that_is_replaced_is_sent_to_its_end() {
     std::fs::write(&path, numbers(300_000)).unwrap();
     let file = File::open(&path).unwrap();
     let metadata = file.metadata().unwrap();
-    let mut body = FileBody::new(file, &metadata, 0, 300_000);
+    let mut body = FileBody::new(file, Version::of(&metadata), 0, 300_000);
     body.prime().await.unwrap();
     std::fs::write(&next, "other").unwrap();
     std::fs::rename(&next, &path).unwrap();
@@ -144,7 +144,7 @@ impl Content for Faulty {
 
 fn faulty(fails_at: usize, errno: rustix::io::Errno) -> FileBody<Faulty> {
     let content = Faulty { reads: AtomicUsize::new(0), fails_at, errno, held: None, version_fails: false };
-    FileBody::of(content, AT_OPEN, 0, 300_000)
+    FileBody::new(content, AT_OPEN, 0, 300_000)
 }
 
 #[tokio::test]

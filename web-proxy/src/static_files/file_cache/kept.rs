@@ -1,0 +1,93 @@
+//! A small file in memory, with all that a response says of it.
+
+use std::fs::Metadata;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+use super::super::content_type::Kind;
+use super::super::file_body::Version;
+use super::super::siblings::Times;
+use super::super::{Coding, Validators, http_date};
+use super::policy::{Seen, State};
+
+/// A file, and its compressed forms where somebody has asked for them.
+#[derive(Debug)]
+pub struct Kept {
+    pub(in super::super) plain: Content,
+    /// By its name.
+    pub(in super::super) kind: Kind,
+    /// In the order of the configuration; `None` where nobody has looked for them.
+    pub(in super::super) forms: Option<Vec<(Coding, Content)>>,
+    seen: Seen,
+    /// When the file system was asked last, in nanoseconds of the cache's age.
+    looked: AtomicU64,
+}
+
+/// The bytes of one file.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Content {
+    pub(in super::super) bytes: Bytes,
+    pub(in super::super) version: Version,
+    pub(in super::super) validators: Validators,
+    pub(in super::super) last_modified: HeaderValue,
+    state: State,
+}
+
+/// What an entry takes beside the bytes of its files: this struct, the values of header fields, and what moka needs
+/// for each (about 320 bytes), rounded up.
+const OVERHEAD: usize = 1024;
+
+impl Kept {
+    pub(super) fn new(
+        plain: Content,
+        kind: Kind,
+        forms: Option<Vec<(Coding, Content)>>,
+        looked: Duration,
+    ) -> Self {
+        let states = |forms: &Vec<(Coding, Content)>| {
+            forms.iter().map(|(coding, content)| (*coding, content.state)).collect()
+        };
+        let seen = Seen { plain: plain.state, forms: forms.as_ref().map(states) };
+        Self { plain, kind, forms, seen, looked: AtomicU64::new(nanoseconds(looked)) }
+    }
+
+    pub(super) const fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    pub(super) fn looked(&self) -> Duration {
+        Duration::from_nanos(self.looked.load(Ordering::Relaxed))
+    }
+
+    /// Somebody has looked `at` this time, and it is still what there is.
+    pub(super) fn confirm(&self, at: Duration) {
+        self.looked.fetch_max(nanoseconds(at), Ordering::Relaxed);
+    }
+
+    /// The bytes of memory that it takes.
+    pub(super) fn weight(&self) -> usize {
+        let forms = self.forms.iter().flatten().map(|(_, content)| content.bytes.len() + OVERHEAD / 4);
+        OVERHEAD + self.plain.bytes.len() + forms.sum::<usize>()
+    }
+}
+
+impl Content {
+    /// `bytes` are those of a file in the state of `metadata`, in this `coding`.
+    pub(super) fn new(bytes: Bytes, metadata: &Metadata, coding: Option<Coding>, now: SystemTime) -> Self {
+        let validators = Validators::of(metadata, coding, now);
+        let last_modified = http_date(validators.modified);
+        Self { bytes, version: Version::of(metadata), validators, last_modified, state: State::of(metadata) }
+    }
+
+    pub(in super::super) const fn times(&self) -> Times {
+        Times::new(self.state.modified)
+    }
+}
+
+/// The age of a process fits for 584 years.
+fn nanoseconds(age: Duration) -> u64 {
+    u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)
+}

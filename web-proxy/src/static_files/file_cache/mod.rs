@@ -1,0 +1,278 @@
+//! Small files in memory, so that most requests for one need neither open nor read it.
+//!
+//! 1. [`FileCache::find`]: what is kept of a path. If the file system was asked within `--file-cache-valid`, it takes
+//!    the place of that look, and of nothing else: the rules are asked for each request.
+//! 2. Else the file is looked at like any other, and [`FileCache::settle`] compares: device, inode, length, and both
+//!    times, of the file and of each compressed form. The same: what is kept is good for another while.
+//! 3. Otherwise they are read and kept, if they are small and have been left alone for a while ([`policy`]). What is not
+//!    read whole and in one state is not kept.
+//!
+//! That there is no file is never kept: the application may make one at any moment, and the next request must get it.
+//! Nobody is told of changes: between machines no file system tells of them.
+
+mod kept;
+mod policy;
+
+use std::fs::{File, Metadata};
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use equivalent::Equivalent;
+use moka::sync::Cache;
+
+use super::file_body::{FileBodyError, read_whole};
+use super::siblings::{self, Form};
+use super::{Coding, Settings};
+use crate::docroot::Docroot;
+use crate::route::path::UrlPath;
+
+pub(super) use kept::Content;
+pub use kept::Kept;
+use policy::{Seen, State, Unfit, Verdict, fitness, judge};
+
+/// Files of at most [`LIMIT`] bytes, within a bound of memory.
+#[derive(Debug)]
+pub struct FileCache {
+    /// `None`: nothing is kept.
+    files: Option<Cache<Key, Arc<Kept>, ahash::RandomState>>,
+    valid: Duration,
+    born: Instant,
+    outcomes: [AtomicU64; Outcome::ALL.len()],
+}
+
+/// Where the bytes of a file are.
+#[derive(Debug)]
+pub enum Source {
+    /// In memory, as they were a short while ago.
+    Kept(Arc<Kept>),
+    Opened(Box<Opened>),
+}
+
+/// A file, opened.
+#[derive(Debug)]
+pub struct Opened {
+    pub file: File,
+    pub metadata: Metadata,
+    pub look: Look,
+}
+
+/// That the file system is asked, and since when.
+#[derive(Debug, Clone, Default)]
+pub struct Look {
+    /// The cache's age before the look; `None` where nothing is to be kept.
+    at: Option<Duration>,
+    /// What is kept, and may be old.
+    kept: Option<Arc<Kept>>,
+}
+
+/// What a request wants of a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// Its compressed forms count.
+    pub(super) has_forms: bool,
+    /// Its bytes may be sent, and not its head alone.
+    pub(super) is_read: bool,
+    pub(super) now: SystemTime,
+}
+
+/// What became of a request for a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Kept, and looked at a short while ago.
+    Hit,
+    /// Kept, and still what there is.
+    Unchanged,
+    /// Read, and kept from now on.
+    Stored,
+    /// Changed too short a while ago to be kept.
+    Young,
+    /// Larger than what is kept.
+    Large,
+    /// It, or a compressed form of it, could not be read in one piece.
+    Unread,
+    /// Only its head was asked for, and nothing was kept yet.
+    Head,
+}
+
+/// The largest file that is kept: a piece of what is sent from the disk, so that it is read at once.
+pub(super) const LIMIT: u64 = 128 << 10;
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    docroot: u64,
+    path: Box<[u8]>,
+}
+
+#[derive(Hash)]
+struct KeyRef<'a> {
+    docroot: u64,
+    path: &'a [u8],
+}
+
+impl Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.docroot == key.docroot && *self.path == *key.path
+    }
+}
+
+impl FileCache {
+    /// Of `memory` bytes, 0 for none; what is kept is good for the time of `valid` without a look.
+    pub fn new(memory: u64, valid: Duration) -> Self {
+        let files = (memory > 0).then(|| {
+            Cache::builder()
+                .max_capacity(memory)
+                .weigher(|key: &Key, kept: &Arc<Kept>| {
+                    u32::try_from(key.path.len() + kept.weight()).unwrap_or(u32::MAX)
+                })
+                .build_with_hasher(ahash::RandomState::new())
+        });
+        Self { files, valid, born: Instant::now(), outcomes: [const { AtomicU64::new(0) }; _] }
+    }
+
+    /// What is kept of the file at `path`, if no look is due; or what a look has to know.
+    pub fn find(&self, docroot: &Docroot, path: &UrlPath) -> Result<Arc<Kept>, Look> {
+        let Some(files) = &self.files else { return Err(Look::default()) };
+        let now = self.born.elapsed();
+        let kept = files.get(&KeyRef { docroot: docroot.id(), path: path.as_bytes() });
+        match kept {
+            Some(kept) if judge(kept.seen(), kept.looked(), self.valid, now, None) == Verdict::Fresh => {
+                self.count(Outcome::Hit);
+                Ok(kept)
+            }
+            kept => Err(Look { at: Some(now), kept }),
+        }
+    }
+
+    /// The `look` has found no file there.
+    pub fn gone(&self, docroot: &Docroot, path: &UrlPath, look: &Look) {
+        if let (Some(files), Some(_)) = (&self.files, &look.kept) {
+            files.invalidate(&KeyRef { docroot: docroot.id(), path: path.as_bytes() });
+        }
+    }
+
+    /// What is sent for a file that was opened: what is kept if that is the same, or can be kept from now on; else the
+    /// file.
+    pub(super) async fn settle(
+        &self,
+        settings: &Settings,
+        docroot: &Arc<Docroot>,
+        path: &UrlPath,
+        opened: Box<Opened>,
+        wanted: Wanted,
+    ) -> Result<Source, FileBodyError> {
+        let Wanted { has_forms, is_read, now } = wanted;
+        let (Some(files), Some(at)) = (&self.files, opened.look.at) else {
+            return Ok(Source::Opened(opened));
+        };
+        if let Err(unfit) = fitness(&State::of(&opened.metadata), LIMIT, now) {
+            self.count(unfit.into());
+            return Ok(Source::Opened(opened));
+        }
+        let kept = opened.look.kept.as_deref();
+        let forms = if has_forms || kept.is_some_and(|kept| kept.forms.is_some()) {
+            match siblings::all(docroot, path, &opened.metadata, settings.precompressed.clone()).await {
+                Some(forms) => Some(forms),
+                None => return Ok(self.unkept(Outcome::Unread, opened)),
+            }
+        } else {
+            None
+        };
+        let seen = seen(&opened.metadata, forms.as_deref());
+        if let Some(kept) = &opened.look.kept
+            && judge(kept.seen(), kept.looked(), self.valid, at, Some(&seen)) == Verdict::Unchanged
+        {
+            kept.confirm(at);
+            self.count(Outcome::Unchanged);
+            return Ok(Source::Kept(Arc::clone(kept)));
+        }
+        if !is_read {
+            return Ok(self.unkept(Outcome::Head, opened));
+        }
+        let unfit = seen.forms.iter().flatten().find_map(|(_, state)| fitness(state, LIMIT, now).err());
+        if let Some(unfit) = unfit {
+            return Ok(self.unkept(unfit.into(), opened));
+        }
+        let Opened { file, metadata, look } = *opened;
+        let (file, bytes) = read_whole(file, &metadata).await?;
+        let read = match (bytes, forms) {
+            (Some(bytes), Some(forms)) => contents(forms, now).await.map(|forms| (bytes, Some(forms))),
+            (Some(bytes), None) => Some((bytes, None)),
+            (None, _) => None,
+        };
+        let Some((bytes, forms)) = read else {
+            return Ok(self.unkept(Outcome::Unread, Box::new(Opened { file, metadata, look })));
+        };
+        let kind = settings.types.of(path.as_bytes());
+        let kept = Arc::new(Kept::new(Content::new(bytes, &metadata, None, now), kind, forms, at));
+        files.insert(Key { docroot: docroot.id(), path: path.as_bytes().into() }, Arc::clone(&kept));
+        self.count(Outcome::Stored);
+        Ok(Source::Kept(kept))
+    }
+
+    fn unkept(&self, outcome: Outcome, opened: Box<Opened>) -> Source {
+        self.count(outcome);
+        Source::Opened(opened)
+    }
+
+    fn count(&self, outcome: Outcome) {
+        self.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it came to this.
+    pub fn counted(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome as usize].load(Ordering::Relaxed)
+    }
+
+    /// How many files are kept, their compressed forms not counted.
+    pub fn files(&self) -> u64 {
+        self.files.as_ref().map_or(0, Cache::entry_count)
+    }
+
+    /// The memory that they take, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.files.as_ref().map_or(0, Cache::weighted_size)
+    }
+}
+
+fn seen(plain: &Metadata, forms: Option<&[Form]>) -> Seen {
+    let state = |form: &Form| (form.coding, State::of(&form.metadata));
+    Seen { plain: State::of(plain), forms: forms.map(|forms| forms.iter().map(state).collect()) }
+}
+
+/// `None` if one of them cannot be read, or not in one piece.
+async fn contents(forms: Vec<Form>, now: SystemTime) -> Option<Vec<(Coding, Content)>> {
+    let mut contents = Vec::with_capacity(forms.len());
+    for Form { file, metadata, coding } in forms {
+        let (_, bytes) = read_whole(file, &metadata).await.ok()?;
+        contents.push((coding, Content::new(bytes?, &metadata, Some(coding), now)));
+    }
+    Some(contents)
+}
+
+impl Outcome {
+    pub const ALL: [Self; 7] =
+        [Self::Hit, Self::Unchanged, Self::Stored, Self::Young, Self::Large, Self::Unread, Self::Head];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Unchanged => "unchanged",
+            Self::Stored => "stored",
+            Self::Young => "young",
+            Self::Large => "large",
+            Self::Unread => "unread",
+            Self::Head => "head",
+        }
+    }
+}
+
+impl From<Unfit> for Outcome {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Large => Self::Large,
+            Unfit::Young => Self::Young,
+        }
+    }
+}
