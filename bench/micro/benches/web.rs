@@ -5,6 +5,7 @@
 use std::fs;
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::http::forwarded::{Scheme, TrustedProxies};
 use common::listener::Peer;
@@ -15,6 +16,7 @@ use web_proxy::request::Received;
 use web_proxy::route::Router;
 use web_proxy::route::path::UrlPath;
 use web_proxy::rules::{Preset, Rules};
+use web_proxy::static_files::FileCache;
 
 fn path(c: &mut Criterion) {
     let mut group = c.benchmark_group("path");
@@ -47,6 +49,8 @@ fn route(c: &mut Criterion) {
     fs::write(folder.path().join("core/misc/drupal.js"), "js").unwrap();
     let router = Router {
         docroot: Arc::new(Followed::open(folder.path(), false).unwrap()),
+        // A file that was made just now is not kept: this is the way of the first request.
+        files: Arc::new(FileCache::new(1 << 20, Duration::from_secs(1))),
         rules: Arc::new(Rules::of(Preset::Drupal, None).unwrap()),
         index: vec!["index.php".into()],
         front_controller: "/index.php".parse().unwrap(),

@@ -1,6 +1,7 @@
 //! web-proxy with a docroot, alone and with fpm-gateway behind it.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +13,11 @@ use super::fastcgi_app::FastCgiApp;
 use super::{Stage, request, tcp};
 use crate::client::Exchange;
 
-/// An image of 1 KiB.
+const LOGO: &str = "themes/site/logo.png";
+/// More than the time for which web-proxy waits before it keeps a file.
+const SETTLED: Duration = Duration::from_secs(4);
+
+/// An image of 1 KiB, in memory.
 pub(super) async fn static_file() -> anyhow::Result<Stage> {
     let exchange = Exchange {
         request: request("GET /themes/site/logo.png", ""),
@@ -24,6 +29,11 @@ pub(super) async fn static_file() -> anyhow::Result<Stage> {
     let (service, folder) = bind("127.0.0.1:1").await?;
     let address = tcp(&service.bound())?;
     tokio::spawn(service.run());
+    // What has changed just now is not kept in memory: its inode has, whatever its time says.
+    let changed = folder.path().join(LOGO).metadata()?.ctime();
+    while SystemTime::now() < SystemTime::UNIX_EPOCH + Duration::from_secs(changed.try_into()?) + SETTLED {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     Ok(Stage { address, exchanges: vec![exchange], behind: None, passes: false, _folder: Some(folder) })
 }
 
@@ -55,13 +65,12 @@ pub(super) async fn php() -> anyhow::Result<Stage> {
 async fn bind(fastcgi: &str) -> anyhow::Result<(web_proxy::Service, TempDir)> {
     let folder = tempfile::tempdir()?;
     fs::write(folder.path().join("index.php"), "<?php")?;
-    let themes = folder.path().join("themes/site");
-    fs::create_dir_all(&themes)?;
+    fs::create_dir_all(folder.path().join("themes/site"))?;
     let body: Vec<u8> = (0..1024_u32).map(|at| (at * 31 % 251) as u8).collect();
-    fs::write(themes.join("logo.png"), body)?;
+    fs::write(folder.path().join(LOGO), body)?;
     // Changed long ago: its validators are strong.
     let then = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-    File::options().write(true).open(themes.join("logo.png"))?.set_modified(then)?;
+    File::options().write(true).open(folder.path().join(LOGO))?.set_modified(then)?;
 
     let docroot = format!("--docroot={}", folder.path().display());
     let flags = ["--listen=127.0.0.1:0", "--access-log=/dev/null", &docroot, "--fastcgi", fastcgi];
