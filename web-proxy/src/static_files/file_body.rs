@@ -21,6 +21,7 @@ use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
+use super::pieces::Pieces;
 use crate::docroot::Wait;
 
 /// `left` bytes of a file from `offset` on.
@@ -33,22 +34,27 @@ pub struct FileBody<C = Readable> {
     left: u64,
     /// Read already, not yet handed on.
     primed: Option<Bytes>,
+    pieces: Pieces,
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug)]
 enum Reading<C> {
     Idle(C),
-    Waiting(JoinHandle<(C, Result<Bytes, FileBodyError>)>),
+    Waiting(JoinHandle<(C, Result<Filled, FileBodyError>)>),
     Failed,
 }
 
+/// A piece of memory, and how many bytes of it were read.
+type Filled = (BytesMut, usize);
+
 /// What is read from: a file, or in tests one that fails on command.
 pub trait Content: std::fmt::Debug + Send + Sync + 'static {
-    /// What the kernel has in memory, without waiting for a disk; `None` if that is nothing, or not known.
-    fn read_cached(&self, offset: u64, length: usize) -> Option<Bytes>;
-    /// At most `length` bytes, none at the end of the file.
-    fn read(&self, offset: u64, length: usize) -> io::Result<Bytes>;
+    /// What the kernel has in memory, without waiting for a disk, and how many bytes; `None` if that is nothing, or not
+    /// known.
+    fn read_cached(&self, offset: u64, piece: &mut [u8]) -> Option<usize>;
+    /// At most as many bytes as `piece` has, none at the end of the file.
+    fn read(&self, offset: u64, piece: &mut [u8]) -> io::Result<usize>;
     fn version(&self, wait: Wait) -> io::Result<Version>;
 }
 
@@ -90,8 +96,6 @@ pub enum FileBodyError {
     Io(#[from] io::Error),
 }
 
-/// A piece: large enough that reading from a disk pays, small enough for many clients at once.
-const PIECE: u64 = 128 << 10;
 /// A disk or a file server that takes longer will not answer. Its thread goes on waiting, the client does not.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -118,6 +122,7 @@ impl<C: Content> FileBody<C> {
             offset: start,
             left: end.saturating_sub(start),
             primed: None,
+            pieces: Pieces::new(),
             deadline: None,
         }
     }
@@ -161,16 +166,19 @@ impl<C: Content> FileBody<C> {
         let wanted = Wanted { offset: self.offset, left: self.left, opened: self.opened };
         let mut waiting = match std::mem::replace(&mut self.reading, Reading::Failed) {
             Reading::Idle(content) => {
-                if let Some(piece) = content.read_cached(wanted.offset, wanted.length()) {
-                    let piece = wanted.checked(&content, piece, Wait::Never)?;
+                let mut piece = self.pieces.memory(wanted.left);
+                let length = piece.len();
+                if let Some(read) = content.read_cached(wanted.offset, &mut piece) {
+                    wanted.check(&content, length, read, Wait::Never)?;
                     self.reading = Reading::Idle(content);
-                    return Poll::Ready(Ok(piece));
+                    return Poll::Ready(Ok(self.pieces.filled(piece, read, read as u64 >= self.left)));
                 }
                 self.deadline = Some(Box::pin(tokio::time::sleep(READ_TIMEOUT)));
                 tokio::task::spawn_blocking(move || {
-                    let piece = content.read(wanted.offset, wanted.length()).map_err(FileBodyError::from);
-                    let piece = piece.and_then(|piece| wanted.checked(&content, piece, Wait::Allowed));
-                    (content, piece)
+                    let read = content.read(wanted.offset, &mut piece).map_err(FileBodyError::from);
+                    let read = read
+                        .and_then(|read| wanted.check(&content, length, read, Wait::Allowed).map(|()| read));
+                    (content, read.map(|read| (piece, read)))
                 })
             }
             Reading::Waiting(waiting) => waiting,
@@ -186,27 +194,28 @@ impl<C: Content> FileBody<C> {
         };
         self.deadline = None;
         let (content, piece) = done.map_err(io::Error::other)?;
-        if piece.is_ok() {
-            self.reading = Reading::Idle(content);
-        }
-        Poll::Ready(piece)
+        let (piece, read) = piece?;
+        self.reading = Reading::Idle(content);
+        Poll::Ready(Ok(self.pieces.filled(piece, read, read as u64 >= self.left)))
     }
 }
 
 impl Wanted {
-    fn length(self) -> usize {
-        self.left.min(PIECE) as usize
-    }
-
-    /// `piece`, unless it or what came before it cannot be trusted. It is asked with the last one, and with one
-    /// that is shorter than it should be.
-    fn checked(self, content: &impl Content, piece: Bytes, wait: Wait) -> Result<Bytes, FileBodyError> {
-        let is_last = piece.len() as u64 >= self.left;
-        if (is_last || piece.len() < self.length()) && content.version(wait)? != self.opened {
+    /// Whether a piece of which so many bytes were `read` can be trusted, and what came before it. It is asked with the
+    /// last one, and with one that is shorter than it should be.
+    fn check(
+        self,
+        content: &impl Content,
+        length: usize,
+        read: usize,
+        wait: Wait,
+    ) -> Result<(), FileBodyError> {
+        let is_last = read as u64 >= self.left;
+        if (is_last || read < length) && content.version(wait)? != self.opened {
             return Err(FileBodyError::Changed);
         }
         // Its length has not changed and yet it is not that long: the kernel's own files are like that.
-        if piece.is_empty() { Err(FileBodyError::Shrunk) } else { Ok(piece) }
+        if read == 0 { Err(FileBodyError::Shrunk) } else { Ok(()) }
     }
 }
 
@@ -217,19 +226,22 @@ impl Version {
 }
 
 impl Content for Readable {
-    fn read_cached(&self, offset: u64, length: usize) -> Option<Bytes> {
+    fn read_cached(&self, offset: u64, piece: &mut [u8]) -> Option<usize> {
         match self {
-            Self::File(file) => file.read_cached(offset, length),
-            Self::Kept(..) => self.read(offset, length).ok(),
+            Self::File(file) => file.read_cached(offset, piece),
+            Self::Kept(..) => self.read(offset, piece).ok(),
         }
     }
 
-    fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {
+    fn read(&self, offset: u64, piece: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::File(file) => file.read(offset, length),
+            Self::File(file) => file.read(offset, piece),
             Self::Kept(bytes, _) => {
-                let start = usize::try_from(offset).map_or(bytes.len(), |offset| offset.min(bytes.len()));
-                Ok(bytes.slice(start..bytes.len().min(start.saturating_add(length))))
+                let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..));
+                let rest = rest.unwrap_or_default();
+                let read = rest.len().min(piece.len());
+                piece[..read].copy_from_slice(&rest[..read]);
+                Ok(read)
             }
         }
     }
@@ -243,27 +255,17 @@ impl Content for Readable {
 }
 
 impl Content for File {
-    fn read_cached(&self, offset: u64, length: usize) -> Option<Bytes> {
-        let mut piece = BytesMut::zeroed(length);
-        let read = preadv2(self, &mut [IoSliceMut::new(&mut piece)], offset, ReadWriteFlags::NOWAIT).ok()?;
+    fn read_cached(&self, offset: u64, piece: &mut [u8]) -> Option<usize> {
+        let read = preadv2(self, &mut [IoSliceMut::new(piece)], offset, ReadWriteFlags::NOWAIT).ok()?;
         // At the end of the file nothing is read: the thread that may wait finds out for sure.
-        if read == 0 {
-            return None;
-        }
-        piece.truncate(read);
-        Some(piece.freeze())
+        (read > 0).then_some(read)
     }
 
-    fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {
-        let mut piece = BytesMut::zeroed(length);
+    fn read(&self, offset: u64, piece: &mut [u8]) -> io::Result<usize> {
         loop {
-            match self.read_at(&mut piece, offset) {
+            match self.read_at(piece, offset) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(read) => {
-                    piece.truncate(read);
-                    return Ok(piece.freeze());
-                }
-                Err(error) => return Err(error),
+                read => return read,
             }
         }
     }

@@ -16,6 +16,7 @@ mod file_parts;
 mod guard;
 mod immutable;
 mod negotiate;
+mod pieces;
 mod settings;
 mod siblings;
 mod validators;

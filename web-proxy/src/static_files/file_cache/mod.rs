@@ -23,6 +23,7 @@ use equivalent::Equivalent;
 use moka::sync::Cache;
 
 use super::file_body::{FileBodyError, read_whole};
+use super::pieces;
 use super::siblings::{self, Form};
 use super::{Coding, Settings};
 use crate::docroot::Docroot;
@@ -96,8 +97,8 @@ pub enum Outcome {
     Head,
 }
 
-/// The largest file that is kept: a piece of what is sent from the disk, so that it is read at once.
-pub(super) const LIMIT: u64 = 128 << 10;
+/// The largest file that is kept: the first piece of what is sent from the disk, so that it is read at once.
+const LIMIT: u64 = pieces::SHORTEST as u64;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Key {
