@@ -188,9 +188,11 @@ fn host(uri: &Uri, version: Version, headers: &HeaderMap) -> Result<Option<Autho
 fn sound(text: &str) -> Option<Authority> {
     let plausible = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte));
     let authority = text.parse::<Authority>().ok().filter(|_| plausible)?;
-    let after = text.get(authority.host().len()..).unwrap_or_default();
+    // No user stands in front of it, since `@` is not plausible.
+    let end = if text.starts_with('[') { text.find(']').map(|end| end + 1) } else { text.find(':') };
+    let (host, after) = text.split_at_checked(end.unwrap_or(text.len()))?;
     let port_is_sound = after.is_empty() || authority.port_u16().is_some();
-    (!authority.host().is_empty() && port_is_sound).then_some(authority)
+    (!host.is_empty() && port_is_sound).then_some(authority)
 }
 
 /// All of `X-Forwarded-*`, since applications know more of them than we do (`-Prefix`, `-Ssl`, `-Server`).

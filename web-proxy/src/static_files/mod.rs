@@ -56,6 +56,8 @@ use crate::route::path::UrlPath;
 pub const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 pub const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("Accept-Encoding");
+/// Header fields of a response, about.
+const FIELDS: usize = 12;
 const YEAR: Duration = Duration::from_hours(365 * 24);
 
 /// Why a file is not sent.
@@ -76,6 +78,8 @@ struct Representation {
     kind: Kind,
     validators: Validators,
     last_modified: HeaderValue,
+    /// The Content-Length of all of it, where that is prepared.
+    content_length: Option<HeaderValue>,
 }
 
 /// The response to a request for `file`, which may be kept for as long as `expires` says, or why it is not sent.
@@ -96,7 +100,10 @@ pub async fn serve(
     let lifetime = lifetime(settings.immutable, expires, file.name());
     let has_forms = !settings.precompressed.is_empty()
         && kind.coding.is_none()
-        && is_compressible(kind.media_type.as_bytes());
+        && match &file.source {
+            Source::Kept(kept) if file.media_type.is_none() => kept.is_compressible,
+            _ => is_compressible(kind.media_type.as_bytes()),
+        };
     // What a rule says to be compressed is one of two forms, under a name of its own.
     let varies = has_forms || file.coding.is_some();
     let wanted = if has_forms { preferred(Accepted::of(request), &settings.precompressed) } else { vec![] };
@@ -231,6 +238,7 @@ impl Representation {
             kind,
             last_modified: http_date(validators.modified),
             validators,
+            content_length: None,
         }
     }
 
@@ -247,6 +255,7 @@ impl Representation {
             kind,
             validators: content.validators.clone(),
             last_modified: content.last_modified.clone(),
+            content_length: Some(content.length.clone()),
         }
     }
 
@@ -269,7 +278,11 @@ impl Representation {
                 Body::file(body)
             }
         };
-        let fields = [(CONTENT_TYPE, self.kind.media_type), (CONTENT_LENGTH, (end - start).into())];
+        let length = match self.content_length {
+            Some(whole) if end - start == self.length => whole,
+            _ => (end - start).into(),
+        };
+        let fields = [(CONTENT_TYPE, self.kind.media_type), (CONTENT_LENGTH, length)];
         let coding = self.kind.coding.map(|coding| (CONTENT_ENCODING, coding));
         Ok(response(status, fields.into_iter().chain(coding), body))
     }
@@ -313,6 +326,8 @@ fn response(
 ) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
+    // Room for what describes the file, for what rules add and for the connection's own.
+    response.headers_mut().reserve(FIELDS);
     response.headers_mut().extend(fields);
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     response

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use common::http::coding::is_compressible;
 use http::HeaderValue;
 
 use super::super::content_type::Kind;
@@ -19,6 +20,8 @@ pub struct Kept {
     pub(in super::super) plain: Content,
     /// By its name.
     pub(in super::super) kind: Kind,
+    /// That kind compresses well.
+    pub(in super::super) is_compressible: bool,
     /// In the order of the configuration; `None` where nobody has looked for them.
     pub(in super::super) forms: Option<Vec<(Coding, Content)>>,
     seen: Seen,
@@ -33,6 +36,8 @@ pub(in super::super) struct Content {
     pub(in super::super) version: Version,
     pub(in super::super) validators: Validators,
     pub(in super::super) last_modified: HeaderValue,
+    /// The Content-Length of all of it.
+    pub(in super::super) length: HeaderValue,
     state: State,
 }
 
@@ -51,7 +56,8 @@ impl Kept {
             forms.iter().map(|(coding, content)| (*coding, content.state)).collect()
         };
         let seen = Seen { plain: plain.state, forms: forms.as_ref().map(states) };
-        Self { plain, kind, forms, seen, looked: AtomicU64::new(nanoseconds(looked)) }
+        let is_compressible = is_compressible(kind.media_type.as_bytes());
+        Self { plain, kind, is_compressible, forms, seen, looked: AtomicU64::new(nanoseconds(looked)) }
     }
 
     pub(super) const fn seen(&self) -> &Seen {
@@ -78,8 +84,14 @@ impl Content {
     /// `bytes` are those of a file in the state of `metadata`, in this `coding`.
     pub(super) fn new(bytes: Bytes, metadata: &Metadata, coding: Option<Coding>, now: SystemTime) -> Self {
         let validators = Validators::of(metadata, coding, now);
-        let last_modified = http_date(validators.modified);
-        Self { bytes, version: Version::of(metadata), validators, last_modified, state: State::of(metadata) }
+        Self {
+            length: bytes.len().into(),
+            version: Version::of(metadata),
+            last_modified: http_date(validators.modified),
+            state: State::of(metadata),
+            validators,
+            bytes,
+        }
     }
 
     pub(in super::super) const fn times(&self) -> Times {
