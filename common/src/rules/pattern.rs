@@ -8,7 +8,13 @@ use memchr::memmem::Finder;
 
 /// One or more alternatives.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern(Vec<Glob>);
+pub struct Pattern {
+    /// Those that may end in anything.
+    open: Vec<Glob>,
+    /// Those that end in a certain byte, with it and sorted by it: a list of a hundred endings is asked for the few that a
+    /// name could have.
+    ended: Vec<(u8, Glob)>,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
@@ -29,7 +35,17 @@ enum Glob {
     Contains(Box<Part>),
     /// `*text`
     SuffixOfName(Vec<u8>),
-    General(Vec<Item>),
+    General(Box<General>),
+}
+
+/// What texts that fit have in common is looked at first; that is enough for nearly all that do not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct General {
+    prefix: Vec<u8>,
+    suffix: Vec<u8>,
+    /// The longest text within.
+    part: Part,
+    items: Vec<Item>,
 }
 
 /// What is searched for, made ready once.
@@ -78,11 +94,25 @@ impl Pattern {
 
     fn compile(text: &str, slash: Slash) -> Result<Self, PatternError> {
         let globs = alternatives(text.as_bytes())?;
-        Ok(Self(globs.iter().map(|glob| Glob::compile(glob, slash)).collect::<Result<_, _>>()?))
+        let (mut open, mut ended) = (Vec::new(), Vec::new());
+        for glob in &globs {
+            let glob = Glob::compile(glob, slash)?;
+            match glob.end() {
+                Some(end) => ended.push((end, glob)),
+                None => open.push(glob),
+            }
+        }
+        ended.sort_by_key(|(end, _)| *end);
+        Ok(Self { open, ended })
     }
 
     pub fn matches(&self, text: &[u8]) -> bool {
-        self.0.iter().any(|glob| glob.matches(text))
+        self.open.iter().any(|glob| glob.matches(text))
+            || text.last().is_some_and(|last| {
+                let first = self.ended.partition_point(|(end, _)| end < last);
+                let those = self.ended.get(first..).unwrap_or_default();
+                those.iter().take_while(|(end, _)| end == last).any(|(_, glob)| glob.matches(text))
+            })
     }
 }
 
@@ -102,21 +132,7 @@ fn alternatives(pattern: &[u8]) -> Result<Vec<Vec<u8>>, PatternError> {
 
 impl Glob {
     fn compile(text: &[u8], slash: Slash) -> Result<Self, PatternError> {
-        let mut items = Vec::with_capacity(text.len());
-        for byte in text {
-            match (byte, items.last_mut()) {
-                (b'*', Some(last @ Item::Run)) => *last = Item::Deep,
-                (b'*', Some(Item::Deep)) => {}
-                (b'*', _) if slash == Slash::IsText => items.push(Item::Deep),
-                (b'*', _) => items.push(Item::Run),
-                (b'?', _) if slash == Slash::IsText => items.push(Item::Any),
-                (b'?', _) => items.push(Item::One),
-                (byte, _) => items.push(Item::Byte(*byte)),
-            }
-        }
-        if items.len() > MAX_ITEMS {
-            return Err(PatternError::TooLong);
-        }
+        let items = items(text, slash)?;
         Ok(match items.as_slice() {
             all if literal(all).is_some() => Self::Exact(text.to_vec()),
             [text @ .., Item::Deep] if literal(text).is_some() => {
@@ -132,7 +148,7 @@ impl Glob {
             [Item::Run, text @ ..] if literal(text).is_some() => {
                 Self::SuffixOfName(literal(text).unwrap_or_default())
             }
-            _ => Self::General(items),
+            _ => Self::General(Box::new(General::new(items))),
         })
     }
 
@@ -145,9 +161,55 @@ impl Glob {
             Self::SuffixOfName(suffix) => {
                 text.strip_suffix(&suffix[..]).is_some_and(|rest| !rest.contains(&b'/'))
             }
-            Self::General(items) => simulate(items, text),
+            Self::General(general) => general.matches(text),
         }
     }
+
+    /// The byte in which every text ends that fits.
+    fn end(&self) -> Option<u8> {
+        let end = match self {
+            Self::Exact(text) | Self::Suffix(text) | Self::SuffixOfName(text) => text.last(),
+            Self::General(general) => general.suffix.last(),
+            Self::Prefix(_) | Self::Contains(_) => None,
+        };
+        end.copied()
+    }
+}
+
+impl General {
+    fn new(items: Vec<Item>) -> Self {
+        let texts = || items.split(|item| !matches!(item, Item::Byte(_))).filter_map(literal);
+        let longest = texts().max_by_key(Vec::len).unwrap_or_default();
+        let part = Part(Finder::new(&longest).into_owned());
+        let (prefix, suffix) = (texts().next().unwrap_or_default(), texts().next_back().unwrap_or_default());
+        Self { prefix, suffix, part, items }
+    }
+
+    fn matches(&self, text: &[u8]) -> bool {
+        text.starts_with(&self.prefix)
+            && text.ends_with(&self.suffix)
+            && self.part.0.find(text).is_some()
+            && simulate(&self.items, text)
+    }
+}
+
+fn items(text: &[u8], slash: Slash) -> Result<Vec<Item>, PatternError> {
+    let mut items = Vec::with_capacity(text.len());
+    for byte in text {
+        match (byte, items.last_mut()) {
+            (b'*', Some(last @ Item::Run)) => *last = Item::Deep,
+            (b'*', Some(Item::Deep)) => {}
+            (b'*', _) if slash == Slash::IsText => items.push(Item::Deep),
+            (b'*', _) => items.push(Item::Run),
+            (b'?', _) if slash == Slash::IsText => items.push(Item::Any),
+            (b'?', _) => items.push(Item::One),
+            (byte, _) => items.push(Item::Byte(*byte)),
+        }
+    }
+    if items.len() > MAX_ITEMS {
+        return Err(PatternError::TooLong);
+    }
+    Ok(items)
 }
 
 fn literal(items: &[Item]) -> Option<Vec<u8>> {
@@ -191,6 +253,8 @@ fn simulate(items: &[Item], text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -216,6 +280,20 @@ mod tests {
             }
             for text in no {
                 assert!(!compiled.matches(text.as_bytes()), "{pattern} {text}");
+            }
+        }
+    }
+
+    proptest! {
+        /// The short cuts change nothing: every alternative as its items say, one after the other.
+        #[test]
+        fn as_the_items_have_it(pattern in "([ab/.?]|\\*|\\*\\*|\\{(a|b|)(,|,b/)\\*?\\}){0,8}", text in "[ab/.]{0,10}") {
+            for slash in [Slash::Separates, Slash::IsText] {
+                let compiled = Pattern::compile(&pattern, slash).unwrap();
+                let expected = alternatives(pattern.as_bytes()).unwrap().iter().any(|glob| {
+                    simulate(&items(glob, slash).unwrap(), text.as_bytes())
+                });
+                prop_assert_eq!(compiled.matches(text.as_bytes()), expected, "{} {}", pattern, text);
             }
         }
     }

@@ -151,7 +151,7 @@ impl Received {
                 Some(colon) if !told[colon..].contains(']') => &told[..colon],
                 _ => told,
             },
-            (None, Some(authority)) => authority.host(),
+            (None, Some(authority)) => split_host(authority.as_str()).0,
             (None, None) => "",
         };
         if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -188,11 +188,19 @@ fn host(uri: &Uri, version: Version, headers: &HeaderMap) -> Result<Option<Autho
 fn sound(text: &str) -> Option<Authority> {
     let plausible = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte));
     let authority = text.parse::<Authority>().ok().filter(|_| plausible)?;
-    // No user stands in front of it, since `@` is not plausible.
-    let end = if text.starts_with('[') { text.find(']').map(|end| end + 1) } else { text.find(':') };
-    let (host, after) = text.split_at_checked(end.unwrap_or(text.len()))?;
+    let (host, after) = split_host(text);
     let port_is_sound = after.is_empty() || authority.port_u16().is_some();
     (!host.is_empty() && port_is_sound).then_some(authority)
+}
+
+/// The host and what is behind it, of an authority that is [`sound`]: no user stands in front.
+fn split_host(authority: &str) -> (&str, &str) {
+    let bytes = authority.as_bytes();
+    let end = match bytes.first() {
+        Some(b'[') => memchr::memchr(b']', bytes).map(|end| end + 1),
+        _ => memchr::memchr(b':', bytes),
+    };
+    authority.split_at_checked(end.unwrap_or(bytes.len())).unwrap_or((authority, ""))
 }
 
 /// All of `X-Forwarded-*`, since applications know more of them than we do (`-Prefix`, `-Ssl`, `-Server`).
