@@ -90,7 +90,7 @@ async fn serve(
                 let route = gateway.metrics.routes.of(&inbound.params, inbound.replies.is_error());
                 let first_byte = worker.begun.map_or(asked.elapsed(), |begun| begun - asked);
                 route.answered(first_byte, asked.elapsed());
-                lease.finished(route);
+                lease.finished(&route);
                 return Ok(end);
             }
             // Not a failure of the replica.

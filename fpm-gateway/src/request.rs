@@ -1,11 +1,13 @@
 //! A request as the web server sent it, and what it may not say.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 use common::fastcgi::Params;
-use tokio::sync::mpsc;
 
 use crate::server::Replies;
 
@@ -22,15 +24,24 @@ pub struct Inbound {
 pub struct Body {
     /// Some of it is gone.
     taken: bool,
-    pieces: mpsc::UnboundedReceiver<Bytes>,
+    pipe: Arc<Mutex<Pipe>>,
     backlog: Arc<Backlog>,
 }
 
-/// Where the connection puts a body.
+/// Where the connection puts a body. Dropping it ends the body.
 #[derive(Debug)]
 pub(crate) struct BodySender {
-    pieces: mpsc::UnboundedSender<Bytes>,
+    pipe: Arc<Mutex<Pipe>>,
     backlog: Arc<Backlog>,
+}
+
+/// What is between them. Most bodies are empty: an end is all that comes.
+#[derive(Debug, Default)]
+struct Pipe {
+    pieces: VecDeque<Bytes>,
+    ended: bool,
+    refused: bool,
+    waiting: Option<Waker>,
 }
 
 /// Body on one connection that its requests have not taken yet. While it has room the connection is read,
@@ -45,18 +56,26 @@ const PIECE: usize = 512;
 
 impl Body {
     pub(crate) fn channel(backlog: &Arc<Backlog>) -> (BodySender, Self) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let backlog = || Arc::clone(backlog);
-        (
-            BodySender { pieces: sender, backlog: backlog() },
-            Self { taken: false, pieces: receiver, backlog: backlog() },
-        )
+        let pipe = Arc::<Mutex<Pipe>>::default();
+        let sender = BodySender { pipe: Arc::clone(&pipe), backlog: Arc::clone(backlog) };
+        (sender, Self { taken: false, pipe, backlog: Arc::clone(backlog) })
     }
 
     /// The next piece; `None` when the body is complete. A body that breaks off does not end: its
     /// request is given up instead.
     pub async fn next(&mut self) -> Option<Bytes> {
-        let piece = self.pieces.recv().await?;
+        let piece = poll_fn(|cx| {
+            let mut pipe = lock(&self.pipe);
+            match pipe.pieces.pop_front() {
+                Some(piece) => Poll::Ready(Some(piece)),
+                None if pipe.ended || pipe.refused => Poll::Ready(None),
+                None => {
+                    pipe.waiting = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await?;
         self.backlog.remove(&piece);
         self.taken = true;
         Some(piece)
@@ -69,10 +88,9 @@ impl Body {
 
     /// Nobody wants the rest, neither what is here nor what comes.
     pub fn refuse(&mut self) {
-        self.pieces.close();
-        while let Ok(piece) = self.pieces.try_recv() {
-            self.backlog.remove(&piece);
-        }
+        let mut pipe = lock(&self.pipe);
+        pipe.refused = true;
+        pipe.pieces.drain(..).for_each(|piece| self.backlog.remove(&piece));
     }
 }
 
@@ -85,11 +103,35 @@ impl Drop for Body {
 impl BodySender {
     /// A piece that nobody wants is dropped.
     pub(crate) fn send(&self, piece: Bytes) {
+        let mut pipe = lock(&self.pipe);
+        if pipe.refused {
+            return;
+        }
         self.backlog.0.fetch_add(cost(&piece), Ordering::Relaxed);
-        if let Err(mpsc::error::SendError(piece)) = self.pieces.send(piece) {
-            self.backlog.remove(&piece);
+        pipe.pieces.push_back(piece);
+        pipe.wake();
+    }
+}
+
+impl Drop for BodySender {
+    fn drop(&mut self) {
+        let mut pipe = lock(&self.pipe);
+        pipe.ended = true;
+        pipe.wake();
+    }
+}
+
+impl Pipe {
+    fn wake(&mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
         }
     }
+}
+
+fn lock(pipe: &Mutex<Pipe>) -> MutexGuard<'_, Pipe> {
+    // Nothing panics while it is held.
+    pipe.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Backlog {

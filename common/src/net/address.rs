@@ -1,11 +1,11 @@
 use std::fmt::{self, Write as _};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::Stream;
@@ -103,7 +103,7 @@ impl Endpoint {
                     SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
                     Ok(Stream::Tcp(stream))
                 }
-                Self::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
+                Self::Unix(path) => Ok(Stream::Unix(connect_unix(path)?)),
             }
         };
         tokio::time::timeout(timeout, connecting).await.unwrap_or_else(|_| {
@@ -113,6 +113,14 @@ impl Endpoint {
             ))
         })
     }
+}
+
+/// A Unix socket is connected at once or not at all (EAGAIN: its backlog is full). tokio's own `connect` waits until the
+/// socket is reported as writable: a turn through the event loop for what is known already.
+fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    UnixStream::from_std(socket.into())
 }
 
 impl fmt::Display for Endpoint {

@@ -5,5 +5,5 @@ mod stream;
 mod write_deadline;
 
 pub use address::{Address, AddressError, End, Endpoint, push_ip};
-pub use stream::Stream;
+pub use stream::{ReadHalf, Stream, WriteHalf};
 pub use write_deadline::WriteDeadline;

@@ -20,7 +20,7 @@ use common::net::Endpoint;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use crate::backend::{Accounting, Fleet, Heard, ReplicaId, Sign, Snapshot, Watched};
+use crate::backend::{Accounting, Fleet, Heard, ReplicaId, Sign, Snapshot, Taken, Watched};
 use crate::lanes::{Cap, Lane, Route};
 use queue::Queue;
 use schedule::preference;
@@ -71,10 +71,22 @@ pub struct Permit {
     admission: Arc<Admission>,
     replica: ReplicaId,
     endpoint: Arc<Endpoint>,
+    /// What was known of the replica when it was given.
+    accounting: Accounting,
     /// `None` for a probe.
     route: Option<Route>,
-    /// Its request is over.
+    end: End,
+}
+
+/// What is noted of a worker when it is given back, all in one step.
+#[derive(Debug, Clone, Copy, Default)]
+struct End {
+    /// Its request is over, which is noted already.
     settling: bool,
+    /// Its response was complete.
+    served: bool,
+    /// Whether it has said that it is free.
+    heard: Option<Heard>,
 }
 
 /// A replica that is out of use for a while, since its requests fail.
@@ -106,6 +118,8 @@ struct State {
     busy: Busy,
     /// By kind.
     capped: Vec<u32>,
+    /// Some replica could be used when that was last looked at.
+    usable: bool,
 }
 
 /// All that is known at one moment.
@@ -132,6 +146,7 @@ impl Admission {
             queue: Queue::new(),
             busy: Busy::default(),
             capped: vec![0; caps.len()],
+            usable: false,
         };
         Arc::new(Self {
             state: Mutex::new(state),
@@ -195,9 +210,9 @@ impl Admission {
         let mut state = self.lock();
         if state.queue.is_empty()
             && state.permits(route, &self.limits, &self.caps)
-            && let Some((replica, endpoint)) = state.take(route)
+            && let Some(taken) = state.take(route)
         {
-            return Ok(Entry::Now(Permit::new(self, replica, endpoint, Some(route))));
+            return Ok(Entry::Now(Permit::new(self, taken, Some(route))));
         }
         let length = state.queue.length_of(route.lane);
         // Who has waited already comes back to its place, if there is a queue at all: at most one a worker.
@@ -220,8 +235,8 @@ impl Admission {
         if !state.queue.is_empty() {
             return None;
         }
-        let endpoint = state.fleet.take_from(replica)?;
-        Some(Permit::new(self, replica, endpoint, None))
+        let taken = state.fleet.take_from(replica)?;
+        Some(Permit::new(self, taken, None))
     }
 
     /// Notes what was seen of a replica.
@@ -273,12 +288,18 @@ impl Admission {
         self.outage.borrow().map(|since| since.elapsed())
     }
 
-    fn release(self: &Arc<Self>, replica: ReplicaId, route: Option<Route>, settling: bool) {
+    fn release(self: &Arc<Self>, replica: ReplicaId, route: Option<Route>, end: End) {
         self.alter(|state| {
             if let Some(route) = route {
                 state.leave(route);
             }
-            state.fleet.give_back(replica, settling);
+            if end.served {
+                state.fleet.note(replica, Sign::Served, Instant::now());
+            }
+            if let Some(heard) = end.heard {
+                state.fleet.heard(replica, heard);
+            }
+            state.fleet.give_back(replica, end.settling);
         });
     }
 
@@ -291,13 +312,15 @@ impl Admission {
         let mut state = self.lock();
         let result = change(&mut state);
         let usable = state.fleet.is_usable();
-        self.outage.send_if_modified(|outage| match (usable, &outage) {
-            (true, Some(_)) => outage.take().is_some(),
-            (false, None) => outage.replace(Instant::now()).is_none(),
-            _ => false,
-        });
+        if usable != state.usable {
+            state.usable = usable;
+            self.outage.send_replace((!usable).then(Instant::now));
+        }
+        let somebody_waits = !state.queue.is_empty();
         drop(state);
-        self.dispatch();
+        if somebody_waits {
+            self.dispatch();
+        }
         result
     }
 
@@ -322,8 +345,8 @@ impl Admission {
             let may = self.limits.shares.permit(lane, busy, total);
             may.then(|| queue.pop(lane, has_room)).flatten()
         })?;
-        let (replica, endpoint) = state.take(route)?;
-        Some((waiting, Permit::new(self, replica, endpoint, Some(route))))
+        let taken = state.take(route)?;
+        Some((waiting, Permit::new(self, taken, Some(route))))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -343,7 +366,7 @@ impl State {
             && route.cap.is_none_or(|cap| has_room(caps, &self.capped, cap))
     }
 
-    fn take(&mut self, route: Route) -> Option<(ReplicaId, Arc<Endpoint>)> {
+    fn take(&mut self, route: Route) -> Option<Taken> {
         let taken = self.fleet.take()?;
         self.busy.add(route.lane);
         if let Some(busy) = route.cap.and_then(|cap| self.capped.get_mut(cap)) {
@@ -387,30 +410,38 @@ impl Drop for Waiting<'_> {
 }
 
 impl Permit {
-    fn new(
-        admission: &Arc<Admission>,
-        replica: ReplicaId,
-        endpoint: Arc<Endpoint>,
-        route: Option<Route>,
-    ) -> Self {
-        Self { admission: Arc::clone(admission), replica, endpoint, route, settling: false }
+    fn new(admission: &Arc<Admission>, taken: Taken, route: Option<Route>) -> Self {
+        let Taken { replica, endpoint, accounting } = taken;
+        Self { admission: Arc::clone(admission), replica, endpoint, accounting, route, end: End::default() }
     }
 
-    pub fn accounting(&self) -> Accounting {
-        self.admission.lock().fleet.accounting(self.replica)
+    pub const fn accounting(&self) -> Accounting {
+        self.accounting
     }
 
-    /// The request is over; the worker is not free before this is dropped.
+    /// The response is complete.
+    pub const fn served(&mut self) {
+        self.end.served = true;
+    }
+
+    /// Whether the worker has said that it is free.
+    pub const fn heard(&mut self, heard: Heard) {
+        self.end.heard = Some(heard);
+    }
+
+    /// The request is over, which is noted now; the worker is not free before this is dropped.
     pub fn leaves(&mut self) {
-        if !self.settling {
-            self.settling = true;
-            self.admission.lock().fleet.settles(self.replica);
+        if self.end.settling {
+            return;
         }
-    }
-
-    /// Notes whether the worker has said that it is free.
-    pub fn heard(&self, heard: Heard) {
-        self.admission.lock().fleet.heard(self.replica, heard);
+        self.end.settling = true;
+        let served = std::mem::take(&mut self.end.served);
+        self.admission.change(|fleet| {
+            if served {
+                fleet.note(self.replica, Sign::Served, Instant::now());
+            }
+            fleet.settles(self.replica);
+        });
     }
 
     pub fn endpoint(&self) -> &Endpoint {
@@ -447,7 +478,7 @@ impl Ejection {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.admission.release(self.replica, self.route, self.settling);
+        self.admission.release(self.replica, self.route, self.end);
     }
 }
 

@@ -3,14 +3,18 @@
 //! END_REQUEST is not the moment: a script may work on after `fastcgi_finish_request()`. With KEEP_CONN PHP-FPM's worker
 //! reads on when it is done, so that its answer to GET_VALUES is. An application that never answers GET_VALUES would be
 //! waited for in vain.
+//!
+//! One that has answered is asked in advance, together with the request: its answer then often comes with the end of the
+//! response. Of one that has only closed the connection so far it is not known whether it reads the question, and bytes
+//! that nobody has read make a close a reset, which may destroy the response.
 
 /// What a replica was seen to do with GET_VALUES after END_REQUEST.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accounting {
     /// Asked, and not heard so often in a row.
     Unknown { unanswered: u32 },
-    /// It answers, or closes, when its worker is free.
-    Exact,
+    /// It answers, or closes, when its worker is free. `answers`: it has answered.
+    Exact { answers: bool },
     /// It does not answer: END_REQUEST has to do, and each connection is closed with it.
     PerConnection,
 }
@@ -18,8 +22,10 @@ pub enum Accounting {
 /// How the question after a response came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
-    /// GET_VALUES_RESULT, or the end of the connection.
-    Free,
+    /// GET_VALUES_RESULT: the worker is free.
+    Answer,
+    /// The end of the connection: likewise.
+    Closed,
     /// Neither, for as long as we wait for one that is not known to answer.
     Nothing,
 }
@@ -33,12 +39,14 @@ impl Accounting {
     #[must_use]
     pub const fn after(self, heard: Heard) -> Self {
         match (self, heard) {
-            (Self::Unknown { .. } | Self::Exact, Heard::Free) | (Self::Exact, Heard::Nothing) => Self::Exact,
+            (Self::PerConnection, _) => Self::PerConnection,
+            (_, Heard::Answer) => Self::Exact { answers: true },
+            (Self::Unknown { .. }, Heard::Closed) => Self::Exact { answers: false },
+            (exact @ Self::Exact { .. }, Heard::Closed | Heard::Nothing) => exact,
             (Self::Unknown { unanswered }, Heard::Nothing) if unanswered + 1 >= UNANSWERED => {
                 Self::PerConnection
             }
             (Self::Unknown { unanswered }, Heard::Nothing) => Self::Unknown { unanswered: unanswered + 1 },
-            (Self::PerConnection, _) => Self::PerConnection,
         }
     }
 
@@ -47,10 +55,19 @@ impl Accounting {
         !matches!(self, Self::PerConnection)
     }
 
+    /// Whether it may be asked together with the request.
+    pub const fn asks_in_advance(self) -> bool {
+        matches!(self, Self::Exact { answers: true })
+    }
+
+    pub const fn is_exact(self) -> bool {
+        matches!(self, Self::Exact { .. })
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unknown { .. } => "unknown",
-            Self::Exact => "exact",
+            Self::Exact { .. } => "exact",
             Self::PerConnection => "per-connection",
         }
     }
@@ -59,21 +76,27 @@ impl Accounting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Heard::{Free, Nothing};
+    use Heard::{Answer, Closed, Nothing};
 
     #[test]
     fn table() {
-        let table: [(&[Heard], Accounting); 5] = [
-            (&[Free], Accounting::Exact),
+        let (closes, answers) = (Accounting::Exact { answers: false }, Accounting::Exact { answers: true });
+        let table: [(&[Heard], Accounting); 9] = [
+            (&[Answer], answers),
+            (&[Closed], closes),
+            (&[Closed, Closed], closes),
+            (&[Closed, Answer, Closed], answers),
             (&[Nothing, Nothing], Accounting::Unknown { unanswered: 2 }),
-            (&[Nothing, Nothing, Nothing, Free], Accounting::PerConnection),
-            (&[Nothing, Nothing, Free], Accounting::Exact),
+            (&[Nothing, Nothing, Nothing, Answer, Closed], Accounting::PerConnection),
+            (&[Nothing, Nothing, Closed], closes),
             // One that has answered before is only busy for long.
-            (&[Free, Nothing, Nothing, Nothing, Nothing], Accounting::Exact),
+            (&[Answer, Nothing, Nothing, Nothing, Nothing], answers),
+            (&[Closed, Nothing, Nothing, Nothing, Nothing], closes),
         ];
         for (heard, expected) in table {
             let accounting = heard.iter().fold(Accounting::NEW, |known, heard| known.after(*heard));
             assert_eq!(accounting, expected, "{heard:?}");
+            assert_eq!(accounting.asks_in_advance(), expected == answers, "{heard:?}");
         }
     }
 }

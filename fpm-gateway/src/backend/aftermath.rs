@@ -1,6 +1,7 @@
 //! What a worker does when nobody waits for it any more: after its response, or after its client has left.
 //!
-//! The permit is held until the worker is free: when GET_VALUES is answered, or the connection ends. Whoever leaves does
+//! The permit is held until the worker is free: when GET_VALUES is answered, or the connection ends. Where the answer came
+//! together with the end of the response, that is at once. Whoever leaves does
 //! not stop a script: it would only notice at its next output. What it still says is read and dropped, for a while;
 //! then the connection is closed, and the script ends at its next output.
 
@@ -27,6 +28,8 @@ pub struct Lease {
 /// How long a response that had begun when its client left may take to its end. A page is then nearly done; a stream
 /// has no end, and its script is to notice.
 const REST_OF_A_RESPONSE: Duration = Duration::from_secs(2);
+/// How long the answer to a question that went with the request may take.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// What is read of a response that nobody gets.
 const MOST: u64 = 8 << 20;
 
@@ -41,10 +44,16 @@ impl Lease {
     }
 
     /// The response is complete; the worker may not be done.
-    pub fn finished(mut self, route: Arc<Route>) {
-        if let Some(worker) = self.worker.take() {
-            worker.served();
-            self.leave(worker, Some(route));
+    pub fn finished(mut self, route: &Arc<Route>) {
+        let Some(mut worker) = self.worker.take() else { return };
+        worker.served();
+        if worker.has_answered() {
+            worker.heard(Heard::Answer);
+            drop(worker);
+            self.gateway.metrics.post_response(Duration::ZERO);
+            route.post_response(Duration::ZERO);
+        } else {
+            self.leave(worker, Some(Arc::clone(route)));
         }
     }
 
@@ -71,9 +80,9 @@ impl Lease {
         if tokio::runtime::Handle::try_current().is_err() {
             return;
         }
+        worker.leaves();
         let gateway = Arc::clone(&self.gateway);
         self.gateway.shutdown.spawn(async move {
-            worker.leaves();
             let draining = gateway.shutdown.draining();
             tokio::select! {
                 () = settle(&gateway, &mut worker, ended) => {}
@@ -107,10 +116,9 @@ async fn settle(gateway: &Gateway, worker: &mut Worker, ended: Option<Arc<Route>
     }
     // One that is not known to answer is not waited for that long.
     let patience = if worker.is_exact() { patience } else { patience.min(gateway.config.values_timeout) };
-    if tokio::time::timeout(patience, is_free(worker)).await.is_ok() {
-        worker.heard(Heard::Free);
-    } else {
-        worker.heard(Heard::Nothing);
+    let heard = tokio::time::timeout(patience, is_free(worker)).await.unwrap_or(Heard::Nothing);
+    worker.heard(heard);
+    if heard == Heard::Nothing {
         gateway.metrics.post_response_timeouts.inc();
         tracing::debug!(endpoint = %worker.endpoint(), ?patience, "a worker is not free, or does not say so");
     }
@@ -130,22 +138,35 @@ async fn rest_of_response(worker: &mut Worker) -> Result<bool, ReadError> {
                 Some(rest) => left = rest,
                 None => return Ok(false),
             },
+            // Said before the end, it says nothing.
+            Some(ResponseEvent::Values(_)) => worker.asked = false,
             Some(_) => {}
             None => return Ok(false),
         }
     }
 }
 
-/// Asks for values; the answer, or any end of the connection, comes from a worker that has nothing else to do.
-async fn is_free(worker: &mut Worker) {
+/// The answer to GET_VALUES, or any end of the connection, comes from a worker that has nothing else to do.
+async fn is_free(worker: &mut Worker) -> Heard {
+    if worker.asked {
+        // An application that has overlooked the question among a request's records is asked once more.
+        if let Ok(heard) = tokio::time::timeout(ASK_AGAIN, answer(worker)).await {
+            return heard;
+        }
+    }
     let mut out = Outbound::new();
     RequestEncoder::get_values(&mut out, &[MAX_CONNS]);
     if worker.stream.write_all_buf(&mut out).await.is_err() {
-        return;
+        return Heard::Closed;
     }
+    answer(worker).await
+}
+
+async fn answer(worker: &mut Worker) -> Heard {
     loop {
         match io::response(&mut worker.stream, &mut worker.decoder).await {
-            Ok(Some(ResponseEvent::Values(_) | ResponseEvent::UnknownType(_)) | None) | Err(_) => return,
+            Ok(Some(ResponseEvent::Values(_) | ResponseEvent::UnknownType(_))) => return Heard::Answer,
+            Ok(None) | Err(_) => return Heard::Closed,
             Ok(Some(_)) => {}
         }
     }

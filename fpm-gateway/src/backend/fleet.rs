@@ -55,6 +55,15 @@ struct Replica {
     alarm: Arc<Notify>,
 }
 
+/// A worker that was taken.
+#[derive(Debug)]
+pub struct Taken {
+    pub replica: ReplicaId,
+    pub endpoint: Arc<Endpoint>,
+    /// What is known of the replica at this moment.
+    pub accounting: Accounting,
+}
+
 /// A replica that was added, for whoever is to watch its health.
 #[derive(Debug)]
 pub struct Watched {
@@ -168,7 +177,7 @@ impl Fleet {
     }
 
     /// Takes a worker of the best replica; `None` if all are full or out of use.
-    pub fn take(&mut self) -> Option<(ReplicaId, Arc<Endpoint>)> {
+    pub fn take(&mut self) -> Option<Taken> {
         let usable = self.replicas.iter().enumerate().filter(|(_, replica)| replica.is_usable());
         let index = least_outstanding(
             usable.map(|(index, replica)| (index, replica.candidate(self.share, self.slow_start))),
@@ -177,27 +186,28 @@ impl Fleet {
         let replica = self.replicas.get_mut(index)?;
         replica.busy += 1;
         replica.turn = self.counter;
-        Some((replica.id, Arc::clone(&replica.endpoint)))
+        Some(replica.taken())
     }
 
     /// Takes a worker of this replica, out of turn.
-    pub fn take_from(&mut self, id: ReplicaId) -> Option<Arc<Endpoint>> {
+    pub fn take_from(&mut self, id: ReplicaId) -> Option<Taken> {
         let share = self.share;
         let replica = self.find(id)?;
         if !replica.is_usable() || replica.busy >= replica.allowed(share) {
             return None;
         }
         replica.busy += 1;
-        Some(Arc::clone(&replica.endpoint))
+        Some(replica.taken())
     }
 
     /// `settling`: its request was over.
     pub fn give_back(&mut self, id: ReplicaId, settling: bool) {
-        if let Some(replica) = self.find(id) {
-            replica.busy = replica.busy.saturating_sub(1);
-            replica.settling = replica.settling.saturating_sub(u32::from(settling));
+        let Some(replica) = self.find(id) else { return };
+        replica.busy = replica.busy.saturating_sub(1);
+        replica.settling = replica.settling.saturating_sub(u32::from(settling));
+        if replica.is_gone() {
+            self.replicas.retain(|replica| !replica.is_gone());
         }
-        self.replicas.retain(|replica| !replica.is_gone());
     }
 
     /// The request is over, and the worker may not be free.
@@ -205,11 +215,6 @@ impl Fleet {
         if let Some(replica) = self.find(id) {
             replica.settling += 1;
         }
-    }
-
-    pub fn accounting(&self, id: ReplicaId) -> Accounting {
-        let replica = self.replicas.iter().find(|replica| replica.id == id);
-        replica.map_or(Accounting::NEW, |replica| replica.accounting)
     }
 
     pub fn heard(&mut self, id: ReplicaId, heard: Heard) {
@@ -317,6 +322,10 @@ impl Fleet {
 }
 
 impl Replica {
+    fn taken(&self) -> Taken {
+        Taken { replica: self.id, endpoint: Arc::clone(&self.endpoint), accounting: self.accounting }
+    }
+
     const fn is_usable(&self) -> bool {
         self.breaker.is_closed() && !self.leaving && !self.outlier.is_ejected()
     }
@@ -351,14 +360,14 @@ mod tests {
         assert!(!fleet.is_usable());
         assert_eq!(fleet.follow(&[endpoint(1), endpoint(2)]).len(), 2);
         assert_eq!(fleet.follow(&[endpoint(2), endpoint(1)]).len(), 0, "the same");
-        let (first, _) = fleet.take().unwrap();
-        let (second, _) = fleet.take().unwrap();
+        let first = fleet.take().unwrap().replica;
+        let second = fleet.take().unwrap().replica;
         assert_ne!(first, second, "spread");
 
         // One leaves with a request in flight: it gets no more, and is gone with it.
         assert_eq!(fleet.follow(&[endpoint(2)]).len(), 0);
         assert_eq!(fleet.snapshot().len(), 2);
-        assert_eq!(fleet.take().unwrap().0, second);
+        assert_eq!(fleet.take().unwrap().replica, second);
         assert!(fleet.take().is_none(), "full");
         fleet.give_back(first, false);
         assert!(fleet.standing(first).is_none());
@@ -377,7 +386,8 @@ mod tests {
         fleet.follow(&[endpoint(1)]);
         let mut taken = |percent| {
             fleet.limit(percent);
-            let ids: Vec<ReplicaId> = std::iter::from_fn(|| fleet.take()).map(|(id, _)| id).collect();
+            let ids: Vec<ReplicaId> =
+                std::iter::from_fn(|| fleet.take()).map(|taken| taken.replica).collect();
             for id in &ids {
                 fleet.give_back(*id, false);
             }
@@ -405,10 +415,10 @@ mod tests {
         let mut fleet = Fleet::new(1, Duration::ZERO);
         let added = fleet.follow(&[endpoint(1), endpoint(2)]);
         fleet.note(added[0].id, Sign::Unreachable, Instant::now());
-        assert_eq!(fleet.take().unwrap().0, added[1].id);
+        assert_eq!(fleet.take().unwrap().replica, added[1].id);
         assert!(fleet.take().is_none());
         assert!(fleet.take_from(added[0].id).is_none());
         fleet.note(added[0].id, Sign::Alive, Instant::now());
-        assert_eq!(fleet.take().unwrap().0, added[0].id);
+        assert_eq!(fleet.take().unwrap().replica, added[0].id);
     }
 }

@@ -17,6 +17,6 @@ mod worker;
 pub use accounting::{Accounting, Heard};
 pub use aftermath::Lease;
 pub use breaker::{Breaker, Sign};
-pub use fleet::{Fleet, ReplicaId, Snapshot, Standing, Watched};
+pub use fleet::{Fleet, ReplicaId, Snapshot, Standing, Taken, Watched};
 pub use outlier::Outlier;
 pub use worker::{Backoff, ConnectError, Worker, connect};

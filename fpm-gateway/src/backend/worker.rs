@@ -3,12 +3,12 @@
 use std::io;
 use std::time::Duration;
 
-use common::fastcgi::ResponseDecoder;
+use common::fastcgi::{ResponseDecoder, ResponseEvent};
 use common::net::{Endpoint, Stream};
 
 use tokio::time::Instant;
 
-use super::{Accounting, Heard, Sign};
+use super::{Heard, Sign};
 use crate::admission::{Ejection, Permit};
 
 /// A connection and the permit that counts it. One request, then it is closed: on a connection that is
@@ -20,6 +20,8 @@ pub struct Worker {
     pub decoder: ResponseDecoder,
     /// The request was sent to its end.
     pub uploaded: bool,
+    /// GET_VALUES was sent with it, and its answer has not been read.
+    pub asked: bool,
     /// When the first of the response has come.
     pub begun: Option<Instant>,
     permit: Permit,
@@ -55,7 +57,7 @@ pub async fn connect(permit: Permit, timeout: Duration) -> Result<Worker, Connec
     match permit.endpoint().connect(timeout).await {
         Ok(stream) => {
             let decoder = ResponseDecoder::new(1);
-            Ok(Worker { stream, decoder, uploaded: false, begun: None, permit })
+            Ok(Worker { stream, decoder, uploaded: false, asked: false, begun: None, permit })
         }
         Err(error) => {
             let error = ConnectError::from(error);
@@ -90,12 +92,29 @@ impl Worker {
     }
 
     /// Whether it is asked, after END_REQUEST, when it is free: the connection is kept for that.
-    pub fn asks(&self) -> bool {
+    pub const fn asks(&self) -> bool {
         self.permit.accounting().asks()
     }
 
-    pub fn is_exact(&self) -> bool {
-        self.permit.accounting() == Accounting::Exact
+    /// Whether it may be asked together with the request.
+    pub const fn asks_in_advance(&self) -> bool {
+        self.permit.accounting().asks_in_advance()
+    }
+
+    pub const fn is_exact(&self) -> bool {
+        self.permit.accounting().is_exact()
+    }
+
+    /// Its answer has come together with the end of the response: it is free.
+    pub(super) fn has_answered(&mut self) -> bool {
+        while self.asked {
+            match self.decoder.next_event() {
+                Ok(Some(ResponseEvent::Values(_))) => return true,
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return false,
+            }
+        }
+        false
     }
 
     /// The request has failed; the ejection of the replica that may follow.
@@ -104,8 +123,8 @@ impl Worker {
     }
 
     /// The response is complete.
-    pub(super) fn served(&self) {
-        self.permit.note(Sign::Served);
+    pub(super) const fn served(&mut self) {
+        self.permit.served();
     }
 
     /// Nobody waits for it any more, and it may not be free.
@@ -113,7 +132,7 @@ impl Worker {
         self.permit.leaves();
     }
 
-    pub(super) fn heard(&self, heard: Heard) {
+    pub(super) const fn heard(&mut self, heard: Heard) {
         self.permit.heard(heard);
     }
 }

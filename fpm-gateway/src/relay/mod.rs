@@ -1,6 +1,7 @@
 //! Request and response, streamed through.
 //!
-//! 1. BEGIN_REQUEST and PARAMS go out in one piece with what is there of the body.
+//! 1. BEGIN_REQUEST and PARAMS go out in one piece with what is there of the body; where it is known that the worker will
+//!    read on, with the question whether it is free (GET_VALUES), too.
 //! 2. Body and response flow at the same time: a script may answer before it has read everything, and one
 //!    that waits for us to read must not keep us from writing.
 //! 3. Each direction holds a bounded amount and stops reading beyond it, so a slow reader slows the
@@ -10,10 +11,13 @@
 use std::time::Duration;
 
 use bytes::Buf as _;
+use common::fastcgi::message::MAX_CONNS;
 use common::fastcgi::{
-    EndRequest, Outbound, ProtocolError, ProtocolStatus, ReadError, RequestEncoder, ResponseEvent, Role, io,
+    EndRequest, Outbound, Params, ProtocolError, ProtocolStatus, ReadError, RequestEncoder, ResponseEvent,
+    Role, io,
 };
 use common::net::End;
+use futures_util::FutureExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
@@ -95,12 +99,36 @@ pub async fn relay(
     again: Option<SecondChance<'_>>,
 ) -> Result<EndRequest, RelayError> {
     let keep_conn = worker.asks();
-    let Worker { stream, decoder, uploaded, begun, .. } = worker;
-    let (mut reader, mut writer) = tokio::io::split(stream);
+    // PHP reads as much as CONTENT_LENGTH says: behind a body of another length the question would be taken for body.
+    let in_advance = worker.asks_in_advance() && is_bodiless(&inbound.params);
+    let Worker { stream, decoder, uploaded, asked, begun, .. } = worker;
     let request = RequestEncoder::new(1);
     let mut out = Outbound::new();
     request.begin(&mut out, Role::Responder, keep_conn, &inbound.params);
     let mut upload = Upload::Flowing;
+    while out.remaining() < BODY_BUFFER
+        && let Some(piece) = inbound.body.next().now_or_never()
+    {
+        if let Some(chunk) = piece {
+            request.stdin(&mut out, chunk);
+            continue;
+        }
+        upload = Upload::Whole;
+        request.stdin_end(&mut out);
+        if in_advance && inbound.body.is_untouched() {
+            RequestEncoder::get_values(&mut out, &[MAX_CONNS]);
+            *asked = true;
+        }
+        break;
+    }
+    if stream.write_now(&mut out).is_err() {
+        // What it had to say may be readable all the same.
+        out = Outbound::new();
+        upload = Upload::Unwanted;
+        inbound.body.refuse();
+    }
+    *uploaded = upload == Upload::Whole && !out.has_remaining();
+    let (mut reader, mut writer) = stream.split();
     let mut moved = Instant::now();
     let mut idle = std::pin::pin!(tokio::time::sleep(timeout));
 
@@ -112,6 +140,8 @@ pub async fn relay(
                 moved = Instant::now();
                 begun.get_or_insert(moved);
                 let event = event?;
+                // Who answers while it still works says nothing with it.
+                *asked &= !matches!(event, Some(ResponseEvent::Values(_)));
                 if let Some(ResponseEvent::Stdout(chunk)) = &event
                     && let Some(again) = &again
                     && inbound.replies.would_fail(chunk)
@@ -160,6 +190,10 @@ pub async fn relay(
             }
         }
     }
+}
+
+fn is_bodiless(params: &Params) -> bool {
+    params.get("CONTENT_LENGTH").is_none_or(|length| matches!(&**length, b"" | b"0"))
 }
 
 /// Passes an event on to the web server; gives back the end of the request.

@@ -24,7 +24,7 @@ use common::net::{Stream, WriteDeadline};
 use futures_util::StreamExt as _;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::FuturesUnordered;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::Instant;
 
 use super::Gateway;
@@ -81,7 +81,7 @@ struct Open {
 }
 
 pub(super) async fn serve(gateway: Arc<Gateway>, accepted: Accepted) {
-    let (stream, _, permit) = match accepted.identify().await {
+    let (mut stream, _, permit) = match accepted.identify().await {
         Ok(identified) => identified,
         Err(error) => return tracing::debug!(%error, "connection refused"),
     };
@@ -99,21 +99,21 @@ pub(super) async fn serve(gateway: Arc<Gateway>, accepted: Accepted) {
         answered: false,
         leaving: Leaving::Quietly,
     };
-    let mut stream = WriteDeadline::new(stream, SEND_TIMEOUT);
-    match connection.run(&mut stream).await {
+    let (mut reader, writer) = stream.split();
+    match connection.run(&mut reader, &mut WriteDeadline::new(writer, SEND_TIMEOUT)).await {
         Ok(Leaving::Quietly) => {}
-        Ok(Leaving::Reset) => reset(stream.into_inner()),
+        Ok(Leaving::Reset) => reset(stream),
         Err(error) => tracing::debug!(%error, "connection"),
     }
     drop(permit);
 }
 
 impl Connection {
-    async fn run<S>(mut self, stream: &mut S) -> Result<Leaving, ReadError>
+    async fn run<R, W>(mut self, reader: &mut R, writer: &mut W) -> Result<Leaving, ReadError>
     where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
     {
-        let (mut reader, mut writer) = tokio::io::split(stream);
         let gateway = Arc::clone(&self.gateway);
         let idle_timeout = gateway.config.idle_timeout;
         let mut draining = std::pin::pin!(gateway.shutdown.draining());
@@ -125,21 +125,27 @@ impl Connection {
             let resting = self.running.is_empty() && self.outbox.is_empty();
             if resting && (self.last || (drain && self.decoder.open() == 0)) {
                 if self.leaving == Leaving::Quietly {
-                    farewell(&mut reader, &mut writer, self.unread).await?;
+                    farewell(reader, writer, self.unread).await?;
                 }
                 return Ok(self.leaving);
             }
             tokio::select! {
                 biased;
                 Some((id, ended)) = self.running.next() => self.ended(id, ended),
-                written = self.outbox.flush(&mut writer) => {
+                written = self.outbox.flush(writer) => {
                     written?;
                     active = Instant::now();
                 }
-                event = next_event(&mut reader, &mut self.decoder, &self.backlog, &self.outbox) => {
+                event = next_event(reader, &mut self.decoder, &self.backlog, &self.outbox) => {
                     active = Instant::now();
                     let Some(event) = event? else { return Ok(Leaving::Quietly) };
                     self.heard(event);
+                    // What came with it belongs to it, mostly: a request is whole before it is looked at.
+                    while has_room(&self.backlog, &self.outbox)
+                        && let Some(event) = self.decoder.next_event()?
+                    {
+                        self.heard(event);
+                    }
                 }
                 () = draining.as_mut(), if !drain => drain = true,
                 () = idle.as_mut(), if resting => {
@@ -240,15 +246,18 @@ impl Connection {
 
 /// What comes next, when there is room for it. Nobody wakes it when there is: it is polled again after every
 /// handler and every write, by the task that runs all three.
-async fn next_event<R: tokio::io::AsyncRead + Unpin>(
+async fn next_event<R: AsyncRead + Unpin>(
     reader: &mut R,
     decoder: &mut RequestDecoder,
     backlog: &Backlog,
     outbox: &Outbox,
 ) -> Result<Option<RequestEvent>, ReadError> {
-    let has_room = || backlog.has_room() && !outbox.is_over_full();
-    poll_fn(|_| if has_room() { Poll::Ready(()) } else { Poll::Pending }).await;
+    poll_fn(|_| if has_room(backlog, outbox) { Poll::Ready(()) } else { Poll::Pending }).await;
     fcgi::request(reader, decoder).await
+}
+
+fn has_room(backlog: &Backlog, outbox: &Outbox) -> bool {
+    backlog.has_room() && !outbox.is_over_full()
 }
 
 /// Closes so that the web server cannot take what it got for a whole answer. A Unix socket has no reset.
@@ -263,8 +272,8 @@ fn reset(stream: Stream) {
 /// the answer. So what the web server still sends is read, for a while.
 async fn farewell<R, W>(reader: &mut R, writer: &mut W, unread: bool) -> io::Result<()>
 where
-    R: tokio::io::AsyncRead + Unpin,
-    W: tokio::io::AsyncWrite + Unpin,
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
 {
     writer.shutdown().await?;
     if !unread {

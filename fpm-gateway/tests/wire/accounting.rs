@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use common::fastcgi::message::MAX_CONNS;
 use common::fastcgi::{EndRequest, Params};
-use common::fastcgi::{Limits, Outbound, RequestDecoder, RequestEvent, ResponseEncoder, io as fcgi};
+use common::fastcgi::{Limits, Outbound, RequestDecoder, RequestEvent, ResponseEncoder, io as fcgi, values};
 use common::net::Endpoint;
 use test_support::fastcgi_app::{FakeFastCgiApp, page};
 use test_support::gate::Gate;
@@ -134,6 +135,49 @@ async fn who_does_not_know_the_question_is_not_asked_for_ever() {
     assert!(gateway.status().await.contains("\"accounting\": \"per-connection\""));
     assert!((gateway.metric("fpm_gateway_post_response_timeouts_total", &[]).await - 3.0).abs() < 0.1);
     gateway.holds(0, 0).await;
+}
+
+/// An application that answers between requests, and overlooks what comes in the middle of one.
+async fn forgetful(overlooked: Arc<AtomicUsize>) -> Endpoint {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut decoder = RequestDecoder::new(Limits::default());
+            while let Ok(Some(event)) = fcgi::request(&mut stream, &mut decoder).await {
+                let mut out = Outbound::new();
+                match event {
+                    RequestEvent::StdinEnd { id } => {
+                        while let Ok(Some(_)) = decoder.next_event() {
+                            overlooked.fetch_add(1, Ordering::Relaxed);
+                        }
+                        ResponseEncoder::new(id).stdout(&mut out, page("well"));
+                        ResponseEncoder::new(id).end(&mut out, EndRequest::COMPLETE);
+                        decoder.ended(id);
+                    }
+                    RequestEvent::GetValues(asked) => values(&mut out, &asked, &[(MAX_CONNS, "1".into())]),
+                    _ => {}
+                }
+                let _ = stream.write_all_buf(&mut out).await;
+            }
+        }
+    });
+    Endpoint::Tcp(address)
+}
+
+#[tokio::test]
+async fn a_question_that_was_overlooked_is_asked_again() {
+    let overlooked = Arc::new(AtomicUsize::new(0));
+    let app = forgetful(Arc::clone(&overlooked)).await;
+    let gateway = Gateway::start(&[&app.to_string()], &["--workers-per-upstream=1"]).await;
+    // It is asked together with the request as soon as it has answered once.
+    for _ in 0..3 {
+        assert_eq!(gateway.get("/").await.body(), b"well");
+    }
+    gateway.holds(0, 0).await;
+    assert_eq!(overlooked.load(Ordering::Relaxed), 2);
+    assert!(gateway.status().await.contains("\"accounting\": \"exact\""));
+    assert!(gateway.metric("fpm_gateway_post_response_timeouts_total", &[]).await < 0.1);
 }
 
 const WORKS_ON: &str = "<?php echo 'page'; fastcgi_finish_request(); usleep(300000);";

@@ -3,7 +3,7 @@
 //! 1. A worker accepts a connection; with all workers busy, connections wait in the kernel's backlog.
 //! 2. BEGIN_REQUEST and PARAMS are read and recorded, and the handler gets the [`Exchange`].
 //! 3. The handler reads the body, answers, ends the request, and may work on: the worker stays busy.
-//! 4. With KEEP_CONN the worker then reads on (GET_VALUES is answered only now); otherwise it closes.
+//! 4. With KEEP_CONN the worker then reads on (GET_VALUES is answered only now, also what came earlier); otherwise it closes.
 //!    A handler that returns without having ended the request closes the connection as a crash does.
 
 mod exchange;
@@ -77,6 +77,8 @@ struct Connection {
     stream: Stream,
     decoder: RequestDecoder,
     number: usize,
+    /// GET_VALUES that came while a handler read ahead.
+    asked: Vec<Params>,
 }
 
 enum Listener {
@@ -247,7 +249,7 @@ async fn accept(listener: Listener, shared: Arc<Shared>, handler: Handler, up: C
         tokio::spawn(async move {
             let decoder = RequestDecoder::new(Limits { requests: 1, params: 16 << 20 });
             tokio::select! {
-                _ = serve(Connection { stream, decoder, number }, &busy.shared, &handler) => {}
+                _ = serve(Connection { stream, decoder, number, asked: Vec::new() }, &busy.shared, &handler) => {}
                 () = up.cancelled() => {}
             }
             drop(busy);
@@ -288,6 +290,16 @@ impl Drop for Busy {
     }
 }
 
+impl Connection {
+    async fn tell(&mut self, shared: &Shared, asked: &Params) -> anyhow::Result<()> {
+        lock(&shared.record).get_values += 1;
+        let mut out = Outbound::default();
+        let known = [(MAX_CONNS, "4".into()), (MAX_REQS, "4".into()), (MPXS_CONNS, "0".into())];
+        values(&mut out, asked, &known);
+        Ok(self.stream.write_all_buf(&mut out).await?)
+    }
+}
+
 /// The life of a connection.
 async fn serve(mut connection: Connection, shared: &Arc<Shared>, handler: &Handler) -> anyhow::Result<()> {
     let mut begun = None;
@@ -307,14 +319,11 @@ async fn serve(mut connection: Connection, shared: &Arc<Shared>, handler: &Handl
                     while fcgi::request(&mut connection.stream, &mut connection.decoder).await?.is_some() {}
                     return Ok(());
                 }
+                for asked in std::mem::take(&mut connection.asked) {
+                    connection.tell(shared, &asked).await?;
+                }
             }
-            RequestEvent::GetValues(asked) => {
-                lock(&shared.record).get_values += 1;
-                let mut out = Outbound::default();
-                let known = [(MAX_CONNS, "4".into()), (MAX_REQS, "4".into()), (MPXS_CONNS, "0".into())];
-                values(&mut out, &asked, &known);
-                connection.stream.write_all_buf(&mut out).await?;
-            }
+            RequestEvent::GetValues(asked) => connection.tell(shared, &asked).await?,
             RequestEvent::UnknownType(kind) => {
                 let mut out = Outbound::default();
                 ResponseEncoder::unknown_type(&mut out, kind);

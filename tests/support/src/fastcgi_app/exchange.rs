@@ -139,7 +139,7 @@ impl Exchange {
 
     async fn event(&mut self) -> anyhow::Result<Option<RequestEvent>> {
         let handed = self.handed.as_mut().context("the connection was dropped")?;
-        let Connection { stream, decoder, .. } = &mut handed.connection;
+        let Connection { stream, decoder, asked, .. } = &mut handed.connection;
         let event = fcgi::request(stream, decoder).await?;
         let mut record = lock(&handed.shared.record);
         let seen = &mut record.requests[handed.index];
@@ -154,6 +154,7 @@ impl Exchange {
                 self.stdin_ended = true;
             }
             Some(RequestEvent::Abort { .. }) => seen.aborted = true,
+            Some(RequestEvent::GetValues(names)) => asked.push(names.clone()),
             _ => {}
         }
         Ok(event)
