@@ -19,6 +19,7 @@ use ipnet::IpNet;
 
 use crate::docroot::is_script;
 use crate::error::ErrorPages;
+use crate::fastcgi::Keep;
 use crate::handover::Internal;
 use crate::htaccess;
 use crate::respond::{Compress, CompressOptions};
@@ -123,9 +124,10 @@ pub struct ProxyOptions {
     /// How long the application may send nothing.
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     pub fastcgi_timeout: HumanDuration,
-    /// Connections to keep for further requests: for an fpm-gateway. PHP-FPM itself wants one connection a request.
-    #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u16).range(0..=4096))]
-    pub fastcgi_keep: u16,
+    /// Connections to keep for further requests: auto, those of an application that multiplexes, as fpm-gateway does;
+    /// or a number. PHP-FPM itself wants one connection a request.
+    #[arg(long, value_name = "auto|N", default_value = "auto")]
+    pub fastcgi_keep: Keep,
     /// How much of a response may wait for a slow client, so that the application need not.
     #[arg(long, value_name = "SIZE", default_value = "64KiB")]
     pub fastcgi_buffer: ByteSize,
@@ -177,7 +179,7 @@ pub struct Config {
     pub spool: PathBuf,
     pub spool_limit: u64,
     pub fastcgi_timeout: Duration,
-    pub fastcgi_keep: usize,
+    pub fastcgi_keep: Keep,
     pub fastcgi_buffer: u32,
     pub connect_timeout: Duration,
     pub client_timeout: Duration,
@@ -255,7 +257,7 @@ impl Config {
             spool,
             spool_limit: proxy.spool_limit.bytes(),
             fastcgi_timeout: proxy.fastcgi_timeout.get(),
-            fastcgi_keep: usize::from(proxy.fastcgi_keep),
+            fastcgi_keep: proxy.fastcgi_keep,
             fastcgi_buffer: u32::try_from(proxy.fastcgi_buffer.bytes())
                 .ok()
                 .filter(|bytes| *bytes <= MAX_BUFFER)

@@ -3,7 +3,8 @@
 //! 1. [`RequestBody`]: its beginning is taken in, all of it where its length is not known; the rest is streamed.
 //! 2. [`params`]: the request as CGI parameters.
 //! 3. [`Upstream`]: a connection, at the next endpoint that takes one.
-//! 4. [`exchange`]: a task that sends the body and reads the response at the same time.
+//! 4. [`exchange`]: the body is sent and the response read at the same time; what is not over with the head goes on in a
+//!    task.
 //! 5. [`head`]: the response's head, a 304 where the client has it already ([`conditions`]); its body is a
 //!    [`RelayBody`].
 
@@ -13,6 +14,7 @@ mod exchange;
 mod head;
 mod pace;
 mod params;
+mod pipe;
 mod relay_body;
 mod reply;
 mod request_body;
@@ -30,11 +32,12 @@ pub use params::Place;
 pub use relay_body::{RelayBody, Truncated};
 pub use request_body::{BodyLimits, RequestBody, RequestBodyError};
 pub use spool::{SpoolError, SpoolSpace};
-pub use upstream::Upstream;
+pub use upstream::{Keep, Upstream};
 
 use self::conditions::Conditions;
 use self::exchange::{Call, InFlight};
 use self::head::Head;
+use self::upstream::Connection;
 use crate::request::{ClientBody, Received};
 use crate::respond::{Body, Record};
 use crate::route::Script;
@@ -70,12 +73,17 @@ pub async fn run(
         // What may not be sent twice has a connection that nobody can have closed in the meantime.
         let connected =
             if repeatable { site.upstream.connect_or_reuse().await } else { site.upstream.connect().await };
-        let connected = connected.inspect_err(|error| in_flight.failed(error));
         record.upstream(started.elapsed());
-        let connection = connected?;
-        let endpoint = connection.endpoint.clone();
+        let Connection { stream, endpoint, purpose } = match connected {
+            Ok(connection) => connection,
+            Err(error) => {
+                in_flight.failed(&error);
+                in_flight.over();
+                return Err(error);
+            }
+        };
         let call = Call {
-            params: params.clone(),
+            begin: exchange::begin(&params, purpose.is_kept()),
             body: std::mem::replace(&mut body, RequestBody::None),
             bodiless: request.method == Method::HEAD,
             buffer: site.config.fastcgi_buffer,
@@ -84,7 +92,7 @@ pub async fn run(
             request_id: request.id.clone(),
             in_flight,
         };
-        let answer = exchange::start(call, connection, &site.shutdown).await;
+        let answer = exchange::start(call, stream, purpose, &site.shutdown).await;
         record.upstream(started.elapsed());
         match answer {
             Ok((head, relay)) => {

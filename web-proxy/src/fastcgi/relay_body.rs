@@ -1,21 +1,16 @@
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::FastCgiError;
+use super::head::Head;
+use super::pipe::{Piece, Receiver};
 
 /// The body of the application's response, as it comes. Dropping it gives the exchange up.
 #[derive(Debug)]
 pub struct RelayBody {
-    pieces: mpsc::UnboundedReceiver<Piece>,
+    pieces: Receiver,
     ended: bool,
-}
-
-#[derive(Debug)]
-pub(super) enum Piece {
-    /// Bytes, and their place in the buffer, which is free once they are taken.
-    Data { bytes: Bytes, _room: OwnedSemaphorePermit },
-    /// The application has ended the request: the body is complete.
-    End,
 }
 
 /// Why was logged by the exchange.
@@ -24,20 +19,30 @@ pub(super) enum Piece {
 pub struct Truncated;
 
 impl RelayBody {
-    pub(super) const fn new(pieces: mpsc::UnboundedReceiver<Piece>) -> Self {
+    pub(super) const fn new(pieces: Receiver) -> Self {
         Self { pieces, ended: false }
+    }
+
+    /// The head once it is there, or why there is none.
+    pub(super) fn take_head(&self) -> Option<Result<Head, FastCgiError>> {
+        self.pieces.take_head()
+    }
+
+    /// How much is still to come, if all of it is here.
+    pub fn left(&self) -> Option<u64> {
+        self.pieces.left()
     }
 
     pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Truncated>>> {
         if self.ended {
             return Poll::Ready(None);
         }
-        let piece = ready!(self.pieces.poll_recv(cx));
-        self.ended = !matches!(piece, Some(Piece::Data { .. }));
+        let piece = ready!(self.pieces.poll(cx));
+        self.ended = !matches!(piece, Piece::Data(_));
         Poll::Ready(match piece {
-            Some(Piece::Data { bytes, .. }) => Some(Ok(bytes)),
-            Some(Piece::End) => None,
-            None => Some(Err(Truncated)),
+            Piece::Data(bytes) => Some(Ok(bytes)),
+            Piece::End => None,
+            Piece::Truncated => Some(Err(Truncated)),
         })
     }
 }

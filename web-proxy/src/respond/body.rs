@@ -146,7 +146,8 @@ impl http_body::Body for Body {
             Source::File(body) => body.left() == 0,
             Source::Parts(body) => body.left() == 0,
             Source::Coded(body) => body.is_over(),
-            Source::Relay(_) | Source::Broken(_) => false,
+            Source::Relay(body) => body.left() == Some(0),
+            Source::Broken(_) => false,
         }
     }
 
@@ -156,7 +157,9 @@ impl http_body::Body for Body {
             Source::Page(page) => SizeHint::with_exact(page.len() as u64),
             Source::File(body) => SizeHint::with_exact(body.left()),
             Source::Parts(body) => SizeHint::with_exact(body.left()),
-            Source::Relay(_) | Source::Coded(_) | Source::Broken(_) => SizeHint::default(),
+            // One that is here to its end need not be sent in chunks.
+            Source::Relay(body) => body.left().map_or_else(SizeHint::default, SizeHint::with_exact),
+            Source::Coded(_) | Source::Broken(_) => SizeHint::default(),
         }
     }
 }

@@ -3,11 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use common::fastcgi::message::MPXS_CONNS;
+use common::fastcgi::{
+    EndRequest, Limits, Outbound, RequestDecoder, RequestEvent, ResponseEncoder, io as fcgi, values,
+};
 use test_support::client::{self, Client};
 use test_support::dns::FakeDns;
 use test_support::fastcgi_app::{FakeFastCgiApp, page};
 use test_support::gate::Gate;
 use test_support::wait::{DEADLINE, wait_until};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::support::Proxy;
 
@@ -141,6 +148,71 @@ async fn connections_are_kept_where_that_is_wanted() {
     }
     assert_eq!(app.connections() - before, 3);
     assert!(app.requests().iter().rev().take(3).all(|request| !request.keep_conn));
+}
+
+/// An application that takes several requests on a connection and says so while it works on one, as fpm-gateway does.
+/// Whatever comes through `stop` ends its connections.
+async fn multiplexer(connections: Arc<AtomicUsize>, stop: watch::Receiver<()>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            connections.fetch_add(1, Ordering::Relaxed);
+            let mut stop = stop.clone();
+            stop.mark_unchanged();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = multiplex(stream) => {}
+                    _ = stop.changed() => {}
+                }
+            });
+        }
+    });
+    address
+}
+
+async fn multiplex(mut stream: TcpStream) {
+    let mut decoder = RequestDecoder::new(Limits::default());
+    let mut keep = true;
+    while (keep || decoder.open() > 0)
+        && let Ok(Some(event)) = fcgi::request(&mut stream, &mut decoder).await
+    {
+        let mut out = Outbound::new();
+        match event {
+            RequestEvent::Begin { begin, .. } => keep = begin.keep_conn,
+            RequestEvent::StdinEnd { id } => {
+                while let Ok(Some(RequestEvent::GetValues(asked))) = decoder.next_event() {
+                    values(&mut out, &asked, &[(MPXS_CONNS, "1".into())]);
+                }
+                ResponseEncoder::new(id).stdout(&mut out, page("well"));
+                ResponseEncoder::new(id).end(&mut out, EndRequest::COMPLETE);
+                stream.write_all_buf(&mut out).await.unwrap();
+                decoder.ended(id);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn connections_of_who_multiplexes_are_kept() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let (stop, stopping) = watch::channel(());
+    let app = multiplexer(Arc::clone(&connections), stopping).await;
+    let proxy = Proxy::start(&app, &[]).await;
+    let get = async |times: usize| {
+        for _ in 0..times {
+            assert_eq!(proxy.get("/x").await.text(), "well");
+            proxy.is_idle().await;
+        }
+        connections.swap(0, Ordering::Relaxed)
+    };
+    assert_eq!(get(5).await, 2, "one to learn that it multiplexes, and one that is kept");
+    stop.send_replace(());
+    // Whether the proxy finds it closed or sends a request into the void: no request is lost, and it asks anew.
+    let again = get(5).await;
+    assert!((2..=3).contains(&again), "{again}");
+    assert_eq!(get(5).await, 0);
 }
 
 #[tokio::test]
