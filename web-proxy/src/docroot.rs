@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use followed::{Followed, follow};
-use rustix::fs::{Mode, OFlags, ResolveFlags, Stat, fstat, open, openat2};
+use rustix::fs::{FsWord, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, open, openat2};
 use rustix::io::Errno;
 
 use crate::route::path::UrlPath;
@@ -36,6 +36,9 @@ pub struct Docroot {
     follow_symlinks: bool,
     /// `openat2` can be used.
     beneath: AtomicBool,
+    /// Nothing here waits for a disk or a file server, unless another file system is mounted below. Such a file system
+    /// does not remember what is not there: the kernel's cache never knows the answer.
+    in_memory: bool,
 }
 
 /// Where the walk has ended: after the first `end` bytes of the path.
@@ -81,6 +84,8 @@ pub enum Wait {
 
 /// How many docroots were opened.
 static OPENED: AtomicU64 = AtomicU64::new(0);
+/// The magic number of tmpfs (statfs(2)).
+const TMPFS: FsWord = 0x0102_1994;
 
 /// Which folder it is, by device and inode.
 type Identity = (u64, u64);
@@ -97,8 +102,9 @@ impl Docroot {
         let path = path.canonicalize()?;
         let root = open(&path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let identity = identity(&fstat(&root)?);
-        let id = OPENED.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { id, root, path: path.into(), identity, follow_symlinks, beneath: AtomicBool::new(true) })
+        let in_memory = fstatfs(&root).is_ok_and(|system| system.f_type == TMPFS);
+        let (id, beneath) = (OPENED.fetch_add(1, Ordering::Relaxed), AtomicBool::new(true));
+        Ok(Self { id, root, path: path.into(), identity, follow_symlinks, beneath, in_memory })
     }
 
     pub const fn id(&self) -> u64 {
@@ -179,7 +185,7 @@ impl Docroot {
             resolve |= ResolveFlags::BENEATH;
         }
         if wait == Wait::Never {
-            resolve |= ResolveFlags::CACHED;
+            resolve |= if self.in_memory { ResolveFlags::NO_XDEV } else { ResolveFlags::CACHED };
         }
         match openat2(&self.root, relative, flags, Mode::empty(), resolve) {
             Ok(descriptor) => with_metadata(descriptor.into()),

@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::io::ReadSize;
 use super::message::{BeginRequest, EndRequest, Role, decode_unknown_type};
 use super::{Outbound, Params, ParamsDecoder, ProtocolError, Record, RecordType};
 
@@ -20,6 +21,7 @@ pub struct RequestEncoder {
 pub struct ResponseDecoder {
     id: u16,
     inbound: BytesMut,
+    read_size: ReadSize,
     /// END_REQUEST has come, or no request was begun.
     ended: bool,
     stdout: u64,
@@ -90,7 +92,14 @@ impl RequestEncoder {
 impl ResponseDecoder {
     /// For the request with this id, which was or will be begun.
     pub fn new(id: u16) -> Self {
-        Self { id, inbound: BytesMut::new(), ended: false, stdout: 0, heard: false }
+        Self {
+            id,
+            inbound: BytesMut::new(),
+            read_size: ReadSize::new(),
+            ended: false,
+            stdout: 0,
+            heard: false,
+        }
     }
 
     /// For a connection on which only GET_VALUES was asked.
@@ -106,6 +115,10 @@ impl ResponseDecoder {
     /// Where bytes from the connection go.
     pub const fn buffer(&mut self) -> &mut BytesMut {
         &mut self.inbound
+    }
+
+    pub(super) const fn inbound(&mut self) -> (&mut BytesMut, &mut ReadSize) {
+        (&mut self.inbound, &mut self.read_size)
     }
 
     /// END_REQUEST has come and nothing is left over: the connection may carry another request.

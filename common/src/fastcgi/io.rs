@@ -16,8 +16,19 @@ pub enum ReadError {
     Io(#[from] io::Error),
 }
 
-/// What a read asks for at least. A record is at most 64 KiB, so a buffer stays below 128 KiB.
-const READ_SIZE: usize = 16 << 10;
+/// What a connection's reads ask for: little at first, since most requests and many responses are small, and more as long
+/// as that is filled. A record is at most 64 KiB, so a buffer stays below 128 KiB.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReadSize(usize);
+
+const FIRST_READ: usize = 4 << 10;
+const LONGEST_READ: usize = 64 << 10;
+
+impl ReadSize {
+    pub(super) const fn new() -> Self {
+        Self(FIRST_READ)
+    }
+}
 
 /// The next event of the response; `None` when the connection has ended where it may.
 /// Cancel safe: what was read stays in the decoder.
@@ -29,7 +40,8 @@ pub async fn response<R: AsyncRead + Unpin>(
         if let Some(event) = decoder.next_event()? {
             return Ok(Some(event));
         }
-        if fill(reader, decoder.buffer()).await? == 0 {
+        let (buffer, size) = decoder.inbound();
+        if fill(reader, buffer, size).await? == 0 {
             decoder.eof()?;
             return Ok(None);
         }
@@ -46,7 +58,8 @@ pub async fn request<R: AsyncRead + Unpin>(
         if let Some(event) = decoder.next_event()? {
             return Ok(Some(event));
         }
-        if fill(reader, decoder.buffer()).await? == 0 {
+        let (buffer, size) = decoder.inbound();
+        if fill(reader, buffer, size).await? == 0 {
             decoder.eof()?;
             return Ok(None);
         }
@@ -54,7 +67,16 @@ pub async fn request<R: AsyncRead + Unpin>(
 }
 
 /// Reads once into `buffer`, with room for the rest of the record at its front. 0 at the end of file.
-async fn fill<R: AsyncRead + Unpin>(reader: &mut R, buffer: &mut BytesMut) -> io::Result<usize> {
-    buffer.reserve(Record::missing(buffer).max(READ_SIZE));
-    reader.read_buf(buffer).await
+async fn fill<R: AsyncRead + Unpin>(
+    reader: &mut R,
+    buffer: &mut BytesMut,
+    size: &mut ReadSize,
+) -> io::Result<usize> {
+    buffer.reserve(Record::missing(buffer).max(size.0));
+    let room = buffer.capacity() - buffer.len();
+    let read = reader.read_buf(buffer).await?;
+    if read == room {
+        size.0 = (room * 4).min(LONGEST_READ);
+    }
+    Ok(read)
 }

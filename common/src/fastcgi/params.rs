@@ -125,6 +125,8 @@ impl ParamsDecoder {
     pub fn push(&mut self, mut content: Bytes) -> Result<(), ProtocolError> {
         self.count(content.len())?;
         if self.partial.is_empty() {
+            // A pair takes some 30 bytes, and a request has some 30 pairs.
+            self.params.pairs.reserve((content.len() / 32).min(32));
             while let Some((name_len, value_len)) = take_lengths(&mut content) {
                 let name = content.split_to(name_len);
                 let value = content.split_to(value_len);

@@ -1,9 +1,8 @@
 //! The side that answers requests: an application, or a balancer towards the web server.
 
-use std::collections::HashMap;
-
 use bytes::{Bytes, BytesMut};
 
+use super::io::ReadSize;
 use super::message::{BeginRequest, EndRequest, encode_unknown_type};
 use super::{Outbound, Params, ParamsDecoder, ProtocolError, Record, RecordType};
 
@@ -15,7 +14,9 @@ use super::{Outbound, Params, ParamsDecoder, ProtocolError, Record, RecordType};
 #[derive(Debug)]
 pub struct RequestDecoder {
     inbound: BytesMut,
-    requests: HashMap<u16, Reading>,
+    read_size: ReadSize,
+    /// Few at a time: mostly one.
+    requests: Vec<(u16, Reading)>,
     limits: Limits,
 }
 
@@ -71,12 +72,16 @@ const MAX_VALUES: usize = 4096;
 
 impl RequestDecoder {
     pub fn new(limits: Limits) -> Self {
-        Self { inbound: BytesMut::new(), requests: HashMap::new(), limits }
+        Self { inbound: BytesMut::new(), read_size: ReadSize::new(), requests: Vec::new(), limits }
     }
 
     /// Where bytes from the connection go.
     pub const fn buffer(&mut self) -> &mut BytesMut {
         &mut self.inbound
+    }
+
+    pub(super) const fn inbound(&mut self) -> (&mut BytesMut, &mut ReadSize) {
+        (&mut self.inbound, &mut self.read_size)
     }
 
     /// The requests that have begun and not ended.
@@ -87,7 +92,7 @@ impl RequestDecoder {
     /// END_REQUEST was written for this request: what still comes for it is ignored, and its id may be
     /// used again (section 3.3, "request id management").
     pub fn ended(&mut self, id: u16) {
-        self.requests.remove(&id);
+        self.requests.retain(|(other, _)| *other != id);
     }
 
     /// The next event; `None` until more bytes are in the buffer.
@@ -111,6 +116,10 @@ impl RequestDecoder {
         Err(ProtocolError::PrematureEof { stdout: 0, silent: false })
     }
 
+    fn reading(&mut self, id: u16) -> Option<&mut Reading> {
+        self.requests.iter_mut().find(|(other, _)| *other == id).map(|(_, reading)| reading)
+    }
+
     fn interpret(&mut self, record: Record) -> Result<Option<RequestEvent>, ProtocolError> {
         let Record { kind, request_id: id, content } = record;
         if id == 0 {
@@ -119,17 +128,17 @@ impl RequestDecoder {
         let unexpected = |why| ProtocolError::Unexpected { kind, request_id: id, why };
         if kind == RecordType::BeginRequest {
             let begin = BeginRequest::decode(&content)?;
-            if self.requests.contains_key(&id) {
+            if self.reading(id).is_some() {
                 return Err(unexpected("which has begun already"));
             }
             if self.requests.len() >= self.limits.requests {
                 return Ok(Some(RequestEvent::Overloaded { id }));
             }
-            self.requests.insert(id, Reading::Params(ParamsDecoder::new(self.limits.params)));
+            self.requests.push((id, Reading::Params(ParamsDecoder::new(self.limits.params))));
             return Ok(Some(RequestEvent::Begin { id, begin }));
         }
         // "The application ignores records for inactive request ids" (section 3.3).
-        let Some(reading) = self.requests.get_mut(&id) else { return Ok(None) };
+        let Some(reading) = self.reading(id) else { return Ok(None) };
         match (kind, reading) {
             (RecordType::Params, Reading::Params(decoder)) if !content.is_empty() => {
                 decoder.push(content)?;

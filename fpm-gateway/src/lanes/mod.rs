@@ -45,6 +45,8 @@ pub struct Lanes {
     list: Vec<Rule>,
     caps: Vec<Cap>,
     text: String,
+    /// Some rule looks at header fields or at the client's address.
+    reads_fields: bool,
 }
 
 #[derive(Debug)]
@@ -98,11 +100,12 @@ impl Lanes {
             }
             list.push(rule);
         }
-        Ok(Self { list, caps, text: merged.text })
+        let reads_fields = list.iter().any(|rule| rule.when.looks_beyond_the_key());
+        Ok(Self { list, caps, text: merged.text, reads_fields })
     }
 
     pub fn route(&self, params: &Params) -> Route {
-        let request = Request::of(params);
+        let request = Request::of(params, self.reads_fields);
         let subject = request.subject();
         let mut cap = None;
         for rule in self.list.iter().filter(|rule| rule.when.fits(&subject)) {

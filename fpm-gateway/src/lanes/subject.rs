@@ -17,8 +17,9 @@ pub(super) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// What is missing or malformed is empty, or what it usually is.
-    pub(super) fn of(params: &'a Params) -> Self {
+    /// What is missing or malformed is empty, or what it usually is. Without `fields` so are header fields and the client,
+    /// which no rule looks at then.
+    pub(super) fn of(params: &'a Params, fields: bool) -> Self {
         let text =
             |name: &str| params.get(name).map(|value| String::from_utf8_lossy(value)).unwrap_or_default();
         let is_https = params.get("HTTPS").is_some_and(|value| !value.is_empty() && &**value != b"off");
@@ -37,8 +38,11 @@ impl<'a> Request<'a> {
             host,
             path,
             query: text("QUERY_STRING"),
-            headers: headers(params),
-            client: text("REMOTE_ADDR").parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            headers: if fields { headers(params) } else { HeaderMap::new() },
+            client: fields
+                .then(|| text("REMOTE_ADDR").parse().ok())
+                .flatten()
+                .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         }
     }
 

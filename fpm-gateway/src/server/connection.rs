@@ -7,7 +7,6 @@
 //! 2. Then more is read: body goes to its request, and new requests begin. Nothing is read while too much
 //!    body waits for its requests, or too many answers for the web server.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
@@ -60,7 +59,8 @@ struct Connection {
     decoder: RequestDecoder,
     outbox: Arc<Outbox>,
     running: FuturesUnordered<BoxFuture<'static, (u16, Option<Ended>)>>,
-    open: HashMap<u16, Open>,
+    /// Few at a time: mostly one.
+    open: Vec<(u16, Open)>,
     /// Body that its requests have not taken yet.
     backlog: Arc<Backlog>,
     /// No further request: the web server asked for that, or an answer was truncated.
@@ -92,7 +92,7 @@ pub(super) async fn serve(gateway: Arc<Gateway>, accepted: Accepted) {
         decoder: RequestDecoder::new(Limits::default()),
         outbox,
         running: FuturesUnordered::new(),
-        open: HashMap::new(),
+        open: Vec::new(),
         backlog: Arc::default(),
         last: false,
         unread: false,
@@ -164,16 +164,16 @@ impl Connection {
             RequestEvent::Begin { id, begin } => self.begin(id, begin),
             RequestEvent::Params { id, params } => self.start(id, params),
             RequestEvent::Stdin { id, chunk } => {
-                if let Some(body) = self.open.get(&id).and_then(|open| open.body.as_ref()) {
+                if let Some(body) = self.open(id).and_then(|open| open.body.as_ref()) {
                     body.send(chunk);
                 }
             }
             RequestEvent::StdinEnd { id } => {
-                if let Some(open) = self.open.get_mut(&id) {
+                if let Some(open) = self.open(id) {
                     open.body = None;
                 }
             }
-            RequestEvent::Abort { id } => match self.open.get(&id).and_then(|open| open.abort.as_ref()) {
+            RequestEvent::Abort { id } => match self.open(id).and_then(|open| open.abort.as_ref()) {
                 Some(abort) => abort.abort(),
                 // Its parameters have not come.
                 None => self.ended(id, None),
@@ -186,23 +186,27 @@ impl Connection {
         }
     }
 
+    fn open(&mut self, id: u16) -> Option<&mut Open> {
+        self.open.iter_mut().find(|(other, _)| *other == id).map(|(_, open)| open)
+    }
+
     fn begin(&mut self, id: u16, begin: BeginRequest) {
         if begin.role != Role::Responder {
             self.refuse(id, ProtocolStatus::UnknownRole);
         } else if self.last {
             self.refuse(id, ProtocolStatus::Overloaded);
         } else {
-            self.open.insert(id, Open { keep_conn: begin.keep_conn, ..Open::default() });
+            self.open.push((id, Open { keep_conn: begin.keep_conn, ..Open::default() }));
         }
     }
 
     fn start(&mut self, id: u16, params: Params) {
-        let Some(open) = self.open.get_mut(&id) else { return };
         let (sender, body) = Body::channel(&self.backlog);
         let inbound = Inbound { params, body, replies: self.outbox.replies(id) };
         let handling = handle(Arc::clone(&self.gateway), inbound);
         let (abort, registration) = AbortHandle::new_pair();
         let handling = Abortable::new(handling, registration);
+        let Some(open) = self.open(id) else { return };
         open.body = Some(sender);
         open.abort = Some(abort);
         self.running.push(Box::pin(async move { (id, handling.await.ok()) }));
@@ -214,7 +218,8 @@ impl Connection {
             // "Even if the application has been aborted, it answers with END_REQUEST" (section 5.4).
             self.outbox.append(|out| ResponseEncoder::new(id).end(out, EndRequest::COMPLETE));
         }
-        let open = self.open.remove(&id).unwrap_or_default();
+        let open = self.open.iter().position(|(other, _)| *other == id);
+        let open = open.map(|at| self.open.swap_remove(at).1).unwrap_or_default();
         self.unread |= open.body.is_some();
         self.last |= !open.keep_conn || ended == Some(Ended::Truncated);
         // Before anything is written, since the web server may use the id again as soon as it has read.

@@ -1,11 +1,14 @@
 //! A request as CGI parameters (RFC 3875, section 4.1, and what PHP expects beyond it).
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use common::fastcgi::Params;
 use common::http::forwarded::Scheme;
 use common::http::hop_by_hop;
+use common::net::push_ip;
+use http::Version;
 use http::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
 };
@@ -57,16 +60,16 @@ pub(super) fn params(request: &Received, script: &Script, length: Option<u64>, p
         params.push("HTTPS", "on");
     }
 
-    params.push("REMOTE_ADDR", request.client.ip.to_string());
+    params.push("REMOTE_ADDR", address(request.client.ip));
     if request.client.port != 0 {
         params.push("REMOTE_PORT", request.client.port.to_string());
     }
     let host = host(request);
     params.push("SERVER_NAME", place.server_name.clone().unwrap_or_else(|| name_of(&host)));
     let local = request.peer.local();
-    params.push("SERVER_ADDR", local.map_or_else(|| "127.0.0.1".into(), |local| local.ip().to_string()));
+    params.push("SERVER_ADDR", local.map_or_else(|| "127.0.0.1".into(), |local| address(local.ip())));
     params.push("SERVER_PORT", request.port().to_string());
-    params.push("SERVER_PROTOCOL", format!("{:?}", request.version));
+    params.push("SERVER_PROTOCOL", protocol(request.version));
     params.push("SERVER_SOFTWARE", SOFTWARE);
     params.push("GATEWAY_INTERFACE", "CGI/1.1");
     // PHP refuses to run without it when built with --enable-force-cgi-redirect.
@@ -84,6 +87,21 @@ pub(super) fn params(request: &Received, script: &Script, length: Option<u64>, p
     params.push("HTTP_HOST", host);
     fields(&mut params, &request.headers);
     params
+}
+
+/// As `Display` has it, without its machinery.
+fn address(ip: IpAddr) -> String {
+    let mut text = String::with_capacity(15);
+    push_ip(&mut text, ip);
+    text
+}
+
+fn protocol(version: Version) -> Bytes {
+    match version {
+        Version::HTTP_11 => Bytes::from_static(b"HTTP/1.1"),
+        Version::HTTP_10 => Bytes::from_static(b"HTTP/1.0"),
+        other => format!("{other:?}").into(),
+    }
 }
 
 /// The request's query, behind what a rule has put in front of it.

@@ -83,7 +83,7 @@ const MOST: usize = 64;
 const IDLE: Duration = Duration::from_secs(30);
 
 /// How long it counts what an application said.
-const KNOWN: Duration = Duration::from_secs(60);
+const KNOWN: Duration = Duration::from_mins(1);
 
 /// How long nobody else asks an application that has been asked.
 const ASKING: Duration = Duration::from_secs(5);
