@@ -70,6 +70,8 @@ async fn install(browser: &Browser, front: &impl Front) {
 
 async fn log_in(browser: &Browser, front: &impl Front) {
     browser.click_through(".step a").await.unwrap();
+    // A script puts the cursor there a while after the page has come, wherever it is by then.
+    holds(browser, "the cursor to be in the form", "return document.activeElement.id === 'user_login'").await;
     browser.type_into("#user_login", ADMIN).await.unwrap();
     browser.type_into("#user_pass", ADMIN_PASSWORD).await.unwrap();
     browser.click_through("#wp-submit").await.unwrap();
