@@ -25,6 +25,8 @@ pub struct Made {
     pub valgrind: String,
     /// The processor's architecture: on another there are other instructions.
     pub architecture: String,
+    /// Whether the C library copies with AVX2, which valgrind passes on from the processor.
+    pub avx2: bool,
 }
 
 /// A figure that was counted beside the committed one.
@@ -41,6 +43,17 @@ pub enum Verdict {
         committed: u64,
     },
     NotCommitted,
+}
+
+impl Made {
+    /// Whether the figures of both can be compared: a compiler of another version makes other instructions of the same
+    /// text.
+    pub fn is_comparable(&self, other: &Self) -> bool {
+        self.rustc == other.rustc
+            && self.valgrind == other.valgrind
+            && self.architecture == other.architecture
+            && self.avx2 == other.avx2
+    }
 }
 
 impl Figures {
@@ -60,11 +73,12 @@ impl Figures {
     pub fn render(&self) -> String {
         let Self { made, tolerance, instructions } = self;
         let mut text = format!(
-            "# Instructions per request, as callgrind counts them. `./test instructions` counts again and fails on a deviation;\n\
+            "# Instructions per request, as callgrind counts them. `./test instructions` counts again, and fails on a deviation where\n\
+             # rustc, valgrind and processor are those below;\n\
              # `./test instructions -- --write` writes this file. The reason for a change belongs into the commit's message.\n\
              # Per cent, up and down.\ntolerance = {tolerance:?}\n\n[made]\ndate = {:?}\nrustc = {:?}\nvalgrind = {:?}\n\
-             architecture = {:?}\n\n[instructions]\n",
-            made.date, made.rustc, made.valgrind, made.architecture
+             architecture = {:?}\navx2 = {}\n\n[instructions]\n",
+            made.date, made.rustc, made.valgrind, made.architecture, made.avx2
         );
         for (name, count) in instructions {
             let _ = writeln!(text, "{name} = {count}");
@@ -86,8 +100,9 @@ pub fn deviation(committed: u64, counted: u64) -> f64 {
 
 impl fmt::Display for Made {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rustc, valgrind, architecture, .. } = self;
-        write!(f, "{rustc}, {valgrind}, {architecture}")
+        let Self { rustc, valgrind, architecture, avx2, .. } = self;
+        let with = if *avx2 { "with" } else { "without" };
+        write!(f, "{rustc}, {valgrind}, {architecture} {with} AVX2")
     }
 }
 
@@ -103,6 +118,7 @@ mod tests {
                 rustc: "rustc 1.95.0".into(),
                 valgrind: "valgrind-3.19.0".into(),
                 architecture: "x86_64".into(),
+                avx2: true,
             },
             tolerance: 5.0,
             instructions: [("edge-hit".to_owned(), 10_000), ("php".to_owned(), 100)].into(),
@@ -123,6 +139,21 @@ mod tests {
         }
         assert_eq!(figures().judge("other", 1), Verdict::NotCommitted);
         assert!(!Verdict::NotCommitted.is_good());
+    }
+
+    #[test]
+    fn only_of_the_same_making() {
+        let made = figures().made;
+        let changed = |change: fn(&mut Made)| {
+            let mut other = made.clone();
+            change(&mut other);
+            made.is_comparable(&other)
+        };
+        assert!(changed(|other| other.date = "26 Nov 2026".into()));
+        assert!(!changed(|other| other.rustc.push('1')));
+        assert!(!changed(|other| other.valgrind.push('1')));
+        assert!(!changed(|other| other.architecture = "aarch64".into()));
+        assert!(!changed(|other| other.avx2 = false));
     }
 
     #[test]
