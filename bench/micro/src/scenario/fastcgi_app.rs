@@ -1,5 +1,5 @@
-//! What is behind fpm-gateway: an application that answers every request with the same page. It knows a request's end by
-//! its last record alone, since the codec's instructions are to be counted where the services use it.
+//! What is behind fpm-gateway: an application that answers every request with the same page. It looks at the heads of
+//! records and not into them, since the codec's instructions are to be counted where the services use it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,23 +39,34 @@ impl FastCgiApp {
     }
 }
 
-/// Until the peer goes, or has asked for no more than one answer.
+/// Until the peer goes, or has asked for no more than one answer. What it asks behind a request is answered behind that.
 async fn serve(mut stream: TcpStream, requests: Arc<AtomicUsize>) {
-    let mut buffer = Vec::new();
+    let (mut buffer, mut keeps) = (Vec::new(), true);
     while stream.read_buf(&mut buffer).await.is_ok_and(|count| count > 0) {
-        let (answer, keep) = match (&buffer[..], buffer.last_chunk()) {
-            ([1, GET_VALUES, ..], _) => (record(GET_VALUES_RESULT, [0, 0], b""), true),
-            ([1, BEGIN_REQUEST, ..], Some([1, STDIN, high, low, 0, 0, 0, _])) => {
-                requests.fetch_add(1, Ordering::Relaxed);
-                let id = [*high, *low];
-                let page = record(STDOUT, id, PAGE.as_bytes());
-                let keep = buffer.get(10).is_some_and(|flags| flags & KEEP_CONN != 0);
-                ([page, record(END_REQUEST, id, &[0; 8])].concat(), keep)
+        let (mut read, mut answer, mut ended) = (0, Vec::new(), false);
+        while let Some(&[1, kind, id_high, id_low, length_high, length_low, padding, _, ref rest @ ..]) =
+            buffer.get(read..)
+        {
+            let length = usize::from(u16::from_be_bytes([length_high, length_low]));
+            if rest.len() < length + usize::from(padding) {
+                break;
             }
-            _ => continue,
-        };
-        buffer.clear();
-        if stream.write_all(&answer).await.is_err() || !keep {
+            let id = [id_high, id_low];
+            match kind {
+                BEGIN_REQUEST => keeps = rest.get(2).is_some_and(|flags| flags & KEEP_CONN != 0),
+                STDIN if length == 0 => {
+                    requests.fetch_add(1, Ordering::Relaxed);
+                    answer.extend(record(STDOUT, id, PAGE.as_bytes()));
+                    answer.extend(record(END_REQUEST, id, &[0; 8]));
+                    ended = true;
+                }
+                GET_VALUES => answer.extend(record(GET_VALUES_RESULT, [0, 0], b"")),
+                _ => {}
+            }
+            read += 8 + length + usize::from(padding);
+        }
+        buffer.drain(..read);
+        if stream.write_all(&answer).await.is_err() || ended && !keeps {
             return;
         }
     }
