@@ -109,7 +109,7 @@ impl BodySender {
         }
         self.backlog.0.fetch_add(cost(&piece), Ordering::Relaxed);
         pipe.pieces.push_back(piece);
-        pipe.wake();
+        wake(pipe);
     }
 }
 
@@ -117,15 +117,16 @@ impl Drop for BodySender {
     fn drop(&mut self) {
         let mut pipe = lock(&self.pipe);
         pipe.ended = true;
-        pipe.wake();
+        wake(pipe);
     }
 }
 
-impl Pipe {
-    fn wake(&mut self) {
-        if let Some(waiting) = self.waiting.take() {
-            waiting.wake();
-        }
+/// A waker may run other code: not under the lock.
+fn wake(mut pipe: MutexGuard<'_, Pipe>) {
+    let waiting = pipe.waiting.take();
+    drop(pipe);
+    if let Some(waiting) = waiting {
+        waiting.wake();
     }
 }
 
