@@ -124,7 +124,8 @@ impl Shutdown {
         self.tasks.spawn(task.with_cancellation_token_owned(self.terminate.clone()).map(drop))
     }
 
-    /// Runs `task` until the drain begins: for polls, probes and accept loops.
+    /// Runs `task` until the drain begins: for polls, probes and accept loops. What is ready at that moment is done still,
+    /// so that a connection that waits in the kernel's queue is served and not reset.
     pub fn spawn_until_drain<F>(&self, task: F) -> JoinHandle<()>
     where
         F: Future<Output = ()> + Send + 'static,
