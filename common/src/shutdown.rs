@@ -13,7 +13,7 @@ use futures_util::FutureExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::future::FutureExt as _;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 
 /// A handle on the service's end; clones share one state.
@@ -107,6 +107,11 @@ impl Shutdown {
     /// Completes when listeners are to stop accepting.
     pub async fn draining(&self) {
         self.drain.cancelled().await;
+    }
+
+    /// [`draining`](Self::draining), for what lives as long as it likes.
+    pub fn draining_owned(&self) -> WaitForCancellationFutureOwned {
+        self.drain.clone().cancelled_owned()
     }
 
     /// Completes when work in flight is to be cut off.

@@ -17,6 +17,7 @@ use common::http::forwarded::Scheme;
 use common::http::strict::Violation;
 use common::listener::Peer;
 use futures_util::future::Either;
+use http::request::Parts;
 use http::{Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -85,6 +86,26 @@ pub fn handle(
         let waited = waited_for(&cache, request, work, hints, body);
         account.close(Channel::attended(interim.as_deref(), waited).await)
     }))
+}
+
+/// The answer to a request without a body, where it takes no waiting. Otherwise the request is as if it had not come.
+pub fn answer_at_once(
+    cache: &Arc<Cache>,
+    peer: &Peer,
+    scheme: Scheme,
+    head: Parts,
+) -> Option<Response<Body>> {
+    let began = Began::now();
+    let live = cache.live.load_full();
+    let mut account = Account::open(Arc::clone(cache), Arc::clone(&live), began, peer, scheme, &head);
+    if let Ok(mut request) = normalise(head, peer, scheme, live) {
+        account.identify(&request);
+        if let Step::Answer(answer) = at_once(cache, &mut request, false, began.time) {
+            return Some(account.close(answer));
+        }
+    }
+    account.forget();
+    None
 }
 
 /// What becomes of a request without waiting for anything.

@@ -3,6 +3,7 @@
 pub mod access_log;
 pub mod coding;
 mod decimal;
+pub mod direct;
 pub mod entity_tag;
 pub mod error_page;
 pub mod forwarded;

@@ -63,6 +63,14 @@ impl Account {
         }
     }
 
+    /// The request comes again, and is not to be told of twice.
+    pub fn forget(mut self) {
+        self.unanswered.0 = None;
+        if let Some(record) = self.record {
+            record.forget();
+        }
+    }
+
     /// As other servers write a request that they could not read.
     pub fn is_unreadable(&mut self) {
         if let Some(record) = &mut self.record {

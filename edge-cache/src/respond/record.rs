@@ -72,6 +72,11 @@ impl Record {
         }
     }
 
+    /// There is to be no line.
+    pub fn forget(mut self) {
+        self.entry = None;
+    }
+
     /// As other servers write a request that they could not read.
     pub fn is_unreadable(&mut self) {
         if let Some(entry) = &mut self.entry {

@@ -1,6 +1,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use common::http::direct::{self, Reply, Rest};
 use common::http::forwarded::Scheme;
 use common::http::strict::{Limits, Patience, StrictRequests};
 use common::listener::Peer;
@@ -15,13 +16,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{MAX_HEADERS, MAX_TARGET, OpenConnection};
 use crate::cache::Cache;
-use crate::handler::handle;
+use crate::handler::{answer_at_once, handle};
 use crate::interim::{Channel, InterimStream};
 
 /// What hyper's buffer holds beside a head.
 const BUFFER_ROOM: usize = 8 << 10;
 
-/// Serves one connection to its end, which a drain brings about.
+/// Serves one connection to its end, which a drain brings about: hits directly, and from the first request on that takes more
+/// than the store with hyper.
 pub(super) async fn serve<S>(cache: &Arc<Cache>, stream: S, peer: Peer, scheme: Scheme, open: OpenConnection)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -31,11 +33,32 @@ where
         let live = cache.live.load();
         (live.config.client_timeout, live.config.limits.head_bytes)
     };
-    let interim = Arc::new(Channel::default());
-    let stream = InterimStream::new(stream, Arc::clone(&interim));
     let limits = Limits { bytes: head_bytes, target: MAX_TARGET, fields: MAX_HEADERS };
     let patience = Patience { head: idle, idle };
+    let answer = |head, _: &mut _| answer_at_once(cache, &peer, scheme, head).map(Reply::Response);
+    if let Some(rest) = direct::serve(stream, limits, patience, &cache.shutdown, answer).await {
+        // Boxed: most connections never need it.
+        Box::pin(serve_all(cache, rest, limits, patience, peer, scheme, open.clone())).await;
+    }
+    drop(open);
+}
+
+/// Goes on with hyper.
+async fn serve_all<S>(
+    cache: &Arc<Cache>,
+    rest: Rest<S>,
+    limits: Limits,
+    patience: Patience,
+    peer: Peer,
+    scheme: Scheme,
+    open: OpenConnection,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let interim = Arc::new(Channel::default());
+    let stream = InterimStream::new(rest.stream, Arc::clone(&interim));
     let (stream, arrivals) = StrictRequests::new(stream, limits, patience);
+    let stream = stream.having_read(rest.read);
     let arrivals = Arc::new(arrivals);
     let service = service_fn({
         let (cache, open) = (Arc::clone(cache), open.clone());
@@ -60,7 +83,7 @@ where
         .timer(TokioTimer::new())
         // The strict stream has the time: it can tell a head that is late from a client that wants nothing.
         .header_read_timeout(None)
-        .max_buf_size(head_bytes + BUFFER_ROOM)
+        .max_buf_size(limits.bytes + BUFFER_ROOM)
         // Not `pipeline_flush`: with it hyper buffers a body without bound for a client that does not read.
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
@@ -80,5 +103,4 @@ where
             cache.metrics.refused("request");
         }
     }
-    drop(open);
 }

@@ -107,6 +107,14 @@ impl<S> StrictRequests<S> {
         (requests, arrivals)
     }
 
+    /// Begins with what somebody else has read.
+    #[must_use]
+    pub fn having_read(mut self, read: Vec<u8>) -> Self {
+        self.held = read;
+        self.check_held();
+        self
+    }
+
     pub fn into_inner(self) -> S {
         self.stream
     }

@@ -1,0 +1,195 @@
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use http::header::CONTENT_LENGTH;
+use http::{Method, Response, StatusCode};
+use http_body::Body;
+use tokio::io::AsyncWrite;
+
+use super::{HeadText, Reply};
+
+/// A response on its way to the client.
+#[derive(Debug)]
+pub(super) struct Sending<B> {
+    /// What is left of its head, and of its body's first bytes with it.
+    head: Bytes,
+    frames: Frames<B>,
+    /// The connection ends with it.
+    pub closes: bool,
+}
+
+/// What is left of a body.
+#[derive(Debug)]
+struct Frames<B> {
+    body: B,
+    /// Taken from the body and not written.
+    waiting: [Bytes; AT_ONCE],
+    /// What the body still has to say.
+    left: u64,
+}
+
+/// Frames in one call.
+const AT_ONCE: usize = 8;
+/// So few bytes are copied behind the head: a call with one piece is cheaper than that with two.
+const COPIED: usize = 4 << 10;
+
+/// Writes what can be written at once. `None` when that is all of it, and the connection goes on. `head` is what the service has
+/// written; it is used up.
+pub(super) fn begin<B, S>(
+    cx: &mut Context<'_>,
+    stream: &mut S,
+    method: &Method,
+    reply: Reply<B>,
+    head: &mut HeadText,
+) -> io::Result<Option<Box<Sending<B>>>>
+where
+    B: Body<Data = Bytes> + Unpin,
+    S: AsyncWrite + Unpin,
+{
+    let (body, left) = match reply {
+        Reply::Written(body) => {
+            let left = exact(&body)?;
+            (body, left)
+        }
+        Reply::Response(response) => render(method, response, head)?,
+    };
+    head.finish();
+    let mut frames = Frames { body, waiting: [const { Bytes::new() }; AT_ONCE], left };
+    frames.gather(cx)?;
+    let closes = head.closes();
+    let head = head.bytes_mut();
+    if let [first, ..] = &mut frames.waiting
+        && first.len() <= COPIED
+    {
+        head.extend_from_slice(first);
+        first.clear();
+    }
+    let written = if frames.is_taken() {
+        Pin::new(&mut *stream).poll_write(cx, head)
+    } else {
+        let mut slices = [IoSlice::new(&[]); AT_ONCE + 1];
+        Pin::new(&mut *stream).poll_write_vectored(cx, frames.slices(head, &mut slices))
+    };
+    let written = match written {
+        Poll::Ready(written) => written?,
+        Poll::Pending => 0,
+    };
+    let of_head = written.min(head.len());
+    frames.advance(written - of_head);
+    if of_head == head.len() && frames.is_over() && !closes {
+        // TLS has what it was given, and may not have written it.
+        if let Poll::Ready(flushed) = Pin::new(&mut *stream).poll_flush(cx) {
+            return flushed.map(|()| None);
+        }
+    }
+    let head = Bytes::copy_from_slice(head.get(of_head..).unwrap_or_default());
+    Ok(Some(Box::new(Sending { head, frames, closes })))
+}
+
+/// Writes the head of `response`. Its body, and how many bytes of it are to be sent.
+fn render<B: Body>(method: &Method, response: Response<B>, head: &mut HeadText) -> io::Result<(B, u64)> {
+    let (parts, body) = response.into_parts();
+    head.clear();
+    head.status(parts.status);
+    // RFC 9110, section 6.4.1.
+    if matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        head.fields(&parts.headers, None);
+        return Ok((body, 0));
+    }
+    if *method == Method::HEAD {
+        // What a GET would get, where the fields do not say it (section 9.3.2).
+        let length = body.size_hint().exact().filter(|length| *length > 0);
+        head.fields(&parts.headers, length.filter(|_| !parts.headers.contains_key(CONTENT_LENGTH)));
+        return Ok((body, 0));
+    }
+    let length = exact(&body)?;
+    head.fields(&parts.headers, Some(length));
+    Ok((body, length))
+}
+
+fn exact(body: &impl Body) -> io::Result<u64> {
+    body.size_hint()
+        .exact()
+        .ok_or_else(|| io::Error::other("an answer that is there at once must have a length"))
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
+    /// Writes the rest.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if self.head.is_empty() && self.frames.is_over() {
+                return Pin::new(stream).poll_flush(cx);
+            }
+            self.frames.gather(cx)?;
+            if self.head.is_empty() && self.frames.is_taken() {
+                // The body waits, and wakes this connection.
+                return Poll::Pending;
+            }
+            let mut slices = [IoSlice::new(&[]); AT_ONCE + 1];
+            let slices = self.frames.slices(&self.head, &mut slices);
+            let written = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, slices))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let of_head = written.min(self.head.len());
+            self.head.advance(of_head);
+            self.frames.advance(written - of_head);
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Frames<B> {
+    /// Takes what the body has, when nothing is left of what it had.
+    fn gather(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if !self.is_taken() {
+            return Ok(());
+        }
+        for place in &mut self.waiting {
+            if self.left == 0 {
+                break;
+            }
+            while place.is_empty() {
+                let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else { return Ok(()) };
+                *place = match frame {
+                    Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                    Some(Err(_)) | None => return Err(io::ErrorKind::UnexpectedEof.into()),
+                };
+            }
+            self.left = self.left.checked_sub(place.len() as u64).ok_or(io::ErrorKind::InvalidData)?;
+        }
+        Ok(())
+    }
+
+    fn slices<'s>(&'s self, head: &'s [u8], slices: &'s mut [IoSlice<'s>; AT_ONCE + 1]) -> &'s [IoSlice<'s>] {
+        let mut count = 0;
+        let all = std::iter::once(head).chain(self.waiting.iter().map(|frame| &**frame));
+        for (slice, bytes) in slices.iter_mut().zip(all.filter(|bytes| !bytes.is_empty())) {
+            *slice = IoSlice::new(bytes);
+            count += 1;
+        }
+        &slices[..count]
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        for frame in &mut self.waiting {
+            let taken = written.min(frame.len());
+            frame.advance(taken);
+            written -= taken;
+        }
+    }
+
+    /// Nothing waits that was taken from the body.
+    fn is_taken(&self) -> bool {
+        self.waiting.iter().all(Bytes::is_empty)
+    }
+
+    fn is_over(&self) -> bool {
+        self.left == 0 && self.is_taken()
+    }
+}
