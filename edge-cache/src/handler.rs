@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use common::http::access_log::Began;
+use common::http::direct::{self, HeadText};
 use common::http::forwarded::Scheme;
 use common::http::strict::Violation;
 use common::listener::Peer;
@@ -33,6 +34,7 @@ use crate::invalidate::{self, Command, command};
 use crate::lookup::{Plan, plan};
 use crate::policy::cache_control::CacheControl;
 use crate::request::{Admission, Normalised, PassReason, Refusal, admit, normalise};
+use crate::respond::stored::{Reply, reply};
 use crate::respond::{Account, Answer, Body, CacheStatus, Forward, Verdict, from_store};
 use crate::store::{Lookup, Stored};
 
@@ -74,7 +76,10 @@ pub fn handle(
     };
     account.identify(&request);
     let work = match at_once(cache, &mut request, !body.is_end_stream(), began.time) {
-        Step::Answer(answer) => return Either::Left(ready(account.close(answer))),
+        Step::Answer(at_hand) => {
+            let answer = at_hand.answer(&request, began.time);
+            return Either::Left(ready(account.close(answer)));
+        }
         Step::Wait(work) => work,
     };
     request.forward();
@@ -94,24 +99,62 @@ pub fn answer_at_once(
     peer: &Peer,
     scheme: Scheme,
     head: Parts,
-) -> Option<Response<Body>> {
+    text: &mut HeadText,
+) -> Option<direct::Reply<Body>> {
     let began = Began::now();
     let live = cache.live.load_full();
     let mut account = Account::open(Arc::clone(cache), Arc::clone(&live), began, peer, scheme, &head);
-    if let Ok(mut request) = normalise(head, peer, scheme, live) {
-        account.identify(&request);
-        if let Step::Answer(answer) = at_once(cache, &mut request, false, began.time) {
-            return Some(account.close(answer));
+    let Ok(mut request) = normalise(head, peer, scheme, live) else {
+        account.forget();
+        return None;
+    };
+    account.identify(&request);
+    let at_hand = match at_once(cache, &mut request, false, began.time) {
+        Step::Answer(at_hand) => at_hand,
+        Step::Wait(_) => {
+            account.forget();
+            return None;
         }
-    }
-    account.forget();
-    None
+    };
+    let answer = match at_hand {
+        AtHand::Stored(stored, verdict) if !account.looks_at_fields() => {
+            match reply(&request.head, &stored, verdict, began.time) {
+                (Reply::One(reply), status) => {
+                    return Some(direct::Reply::Written(account.write(reply, &status, text)));
+                }
+                (Reply::Parts(parts), status) => (parts, status),
+            }
+        }
+        at_hand => at_hand.answer(&request, began.time),
+    };
+    Some(direct::Reply::Response(account.close(answer)))
 }
 
 /// What becomes of a request without waiting for anything.
 enum Step {
-    Answer(Answer),
+    Answer(AtHand),
     Wait(Work),
+}
+
+/// What there is to answer with.
+enum AtHand {
+    Answer(Box<Answer>),
+    Stored(Arc<Stored>, Verdict),
+}
+
+impl AtHand {
+    fn answer(self, request: &Normalised, now: SystemTime) -> Answer {
+        match self {
+            Self::Answer(answer) => *answer,
+            Self::Stored(stored, verdict) => from_store(&request.head, &stored, verdict, now),
+        }
+    }
+}
+
+impl From<Answer> for Step {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(AtHand::Answer(Box::new(answer)))
+    }
 }
 
 /// What is left to be done for an answer.
@@ -139,30 +182,29 @@ fn at_once(cache: &Arc<Cache>, request: &mut Normalised, has_body: bool, now: Sy
         Admission::Lookup => {}
         Admission::Pass(reason) => return Step::Wait(Work::Pass(reason)),
         Admission::Deny(status) => {
-            return Step::Answer((error::denied(status), by_rule(Verdict::Deny, request)));
+            return (error::denied(status), by_rule(Verdict::Deny, request)).into();
         }
         Admission::Redirect(status, location) => {
-            let answer = (error::redirected(status, location), by_rule(Verdict::Redirect, request));
-            return Step::Answer(answer);
+            return (error::redirected(status, location), by_rule(Verdict::Redirect, request)).into();
         }
     }
     let wishes = CacheControl::of(&request.head.headers);
     match stored(cache, request, &wishes, now) {
-        Ok(answer) => Step::Answer(answer),
+        Ok(at_hand) => Step::Answer(at_hand),
         Err(_) if wishes.only_if_cached => {
-            Step::Answer((error::only_if_cached(), CacheStatus::error("only-if-cached", None)))
+            (error::only_if_cached(), CacheStatus::error("only-if-cached", None)).into()
         }
         Err(wanting) => Step::Wait(Work::Fetch(wishes, wanting)),
     }
 }
 
-/// The store's answer, or what it lacks.
+/// What the store answers with, or what it lacks.
 fn stored(
     cache: &Arc<Cache>,
     request: &mut Normalised,
     wishes: &CacheControl,
     now: SystemTime,
-) -> Result<Answer, Wanting> {
+) -> Result<AtHand, Wanting> {
     let key = request.key.clone();
     let found = cache.store.lookup_as(&key, |all| request.fields(all));
     let (forward, stored) = match plan(&found, request, wishes, now) {
@@ -171,9 +213,9 @@ fn stored(
                 request.forward();
                 lead::refresh(cache, request, &found, &stored);
             }
-            return Ok(from_store(&request.head, &stored, verdict, now));
+            return Ok(AtHand::Stored(stored, verdict));
         }
-        Plan::Part(answer) => return Ok(*answer),
+        Plan::Part(answer) => return Ok(AtHand::Answer(answer)),
         Plan::Fetch(forward, stored) => (forward, stored),
     };
     Err(Wanting { found, forward, stored })
@@ -213,8 +255,9 @@ async fn fetched(
         if let Some(answer) = miss.fetch(found).await {
             return answer;
         }
-        wanting = match stored(cache, &mut request, wishes, SystemTime::now()) {
-            Ok(answer) => return answer,
+        let now = SystemTime::now();
+        wanting = match stored(cache, &mut request, wishes, now) {
+            Ok(at_hand) => return at_hand.answer(&request, now),
             Err(wanting) => wanting,
         };
     }

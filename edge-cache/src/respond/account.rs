@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
 use common::http::access_log::Began;
+use common::http::direct::HeadText;
 use common::http::forwarded::Scheme;
 use common::listener::Peer;
 use http::{Response, request};
 
-use super::{Answer, Body, Record};
+use super::stored::FromStore;
+use super::{Answer, Body, CacheStatus, Record};
 use crate::cache::Cache;
 use crate::fetch::OriginTime;
 use crate::key::CacheKey;
@@ -78,6 +80,25 @@ impl Account {
         }
     }
 
+    /// [`close`](Self::close) for a response that is written into `head`, if nobody needs its fields one by one. Its body.
+    pub fn write(mut self, reply: FromStore, status: &CacheStatus, head: &mut HeadText) -> Body {
+        let (code, age) = (reply.status, reply.age);
+        let mut body = reply.write(head);
+        status.write_to(head, &self.live.config.http.cache_status_name, self.key.as_ref());
+        let after = self.began.at.elapsed();
+        let sent = self.unanswered.0.take().map(|cache| cache.metrics.answered(status.verdict, after));
+        if let Some(record) = &mut self.record {
+            record.answered_from_store(code, age, status, after);
+        }
+        body.account(sent, self.record);
+        body
+    }
+
+    /// Whether the response's fields have to be there one by one.
+    pub fn looks_at_fields(&self) -> bool {
+        self.record.as_ref().is_some_and(Record::looks_at_fields)
+    }
+
     /// The response that says what was done, and is counted and logged when it is over.
     pub fn close(mut self, (mut response, status): Answer) -> Response<Body> {
         let name = &self.live.config.http.cache_status_name;
@@ -87,8 +108,8 @@ impl Account {
         if let Some(record) = &mut self.record {
             record.answered(&response, &status, after, self.origin_time.get());
         }
-        let record = self.record;
-        response.map(|body| body.accounted(sent, record))
+        response.body_mut().account(sent, self.record);
+        response
     }
 }
 

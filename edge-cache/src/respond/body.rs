@@ -114,10 +114,8 @@ impl Body {
     }
 
     /// Adds its bytes to `counters` and writes `record` when it is over.
-    #[must_use]
-    pub fn accounted(mut self, counters: Option<Arc<Sent>>, record: Option<Record>) -> Self {
+    pub fn account(&mut self, counters: Option<Arc<Sent>>, record: Option<Record>) {
         (self.counters, self.record) = (counters, record);
-        self
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
+use common::http::direct::HeadText;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use sfv::TokenRef;
 
@@ -148,17 +149,30 @@ impl CacheStatus {
     /// where it is to be told.
     pub fn add_to(&self, headers: &mut HeaderMap, name: &TokenRef, key: Option<&CacheKey>) {
         let mut member = String::with_capacity(64);
-        member.push_str(name.as_str());
-        self.write(&mut member);
-        if let Some(key) = key {
-            // Writing to a String cannot fail.
-            let _ = write!(member, "; key=\"{}\"", Quoted(key.as_str()));
-        }
+        self.write_member(name, key, &mut member);
         // What is formatted here is always a legal field value.
         if let Ok(value) = HeaderValue::from_str(&member) {
             headers.append(CACHE_STATUS, value);
         }
         headers.insert(X_CACHE, HeaderValue::from_static(self.verdict.as_str()));
+    }
+
+    /// The same for a head that is written.
+    pub fn write_to(&self, head: &mut HeadText, name: &TokenRef, key: Option<&CacheKey>) {
+        let mut member = String::with_capacity(64);
+        self.write_member(name, key, &mut member);
+        head.field(CACHE_STATUS, member);
+        head.field(X_CACHE, self.verdict.as_str());
+    }
+
+    /// Appends the member of this cache, which `name` is.
+    pub fn write_member(&self, name: &TokenRef, key: Option<&CacheKey>, out: &mut String) {
+        out.push_str(name.as_str());
+        self.write(out);
+        if let Some(key) = key {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "; key=\"{}\"", Quoted(key.as_str()));
+        }
     }
 
     /// Appends the parameters. Every response has them: formatting machinery would show in a profile.

@@ -2,8 +2,8 @@
 
 use common::http::entity_tag::{lists, opaque};
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderValue,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName,
+    HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
 
 use crate::policy::freshness::http_date;
@@ -28,21 +28,27 @@ pub fn not_modified(request: &HeaderMap, stored: Fields<'_>) -> bool {
     }
 }
 
-/// Drops the fields that describe a body (section 15.4.5).
+/// The fields that describe a body (section 15.4.5).
+const OF_A_BODY: [HeaderName; 4] = [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, CONTENT_RANGE];
+
+/// Drops them.
 pub fn strip_body_fields(headers: &mut HeaderMap) {
-    for name in [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, CONTENT_RANGE] {
+    for name in OF_A_BODY {
         headers.remove(name);
     }
+}
+
+/// Whether [`strip_body_fields`] drops a field of this name.
+pub fn is_about_a_body(name: &[u8]) -> bool {
+    OF_A_BODY.iter().any(|it| it.as_str().as_bytes() == name)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use bytes::Bytes;
-    use http::HeaderName;
-
     use super::*;
     use crate::store::fields;
+    use bytes::Bytes;
 
     fn stored(fields: &[(HeaderName, &str)]) -> Bytes {
         let headers: HeaderMap =

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use common::http::access_log::{AccessLog, Began, Entry, Field};
+use common::http::decimal;
 use common::http::forwarded::Scheme;
 use common::listener::Peer;
 use http::header::AGE;
@@ -94,13 +95,31 @@ impl Record {
     ) {
         let Some(entry) = &mut self.entry else { return };
         self.log.answered(entry, response.status(), response.headers(), after);
+        entry.age = response.headers().get(AGE).cloned();
+        entry.upstream = origin;
+        self.says(status);
+    }
+
+    /// The same of a response from the store whose age is `age` seconds and whose fields no line [names](Self::looks_at_fields).
+    pub fn answered_from_store(&mut self, code: StatusCode, age: u64, status: &CacheStatus, after: Duration) {
+        let Some(entry) = &mut self.entry else { return };
+        (entry.status, entry.first_byte) = (code, Some(after));
+        entry.age = Some(decimal(age));
+        self.says(status);
+    }
+
+    /// Whether a line names fields of the response.
+    pub fn looks_at_fields(&self) -> bool {
+        self.log.names_response_fields()
+    }
+
+    fn says(&mut self, status: &CacheStatus) {
+        let Some(entry) = &mut self.entry else { return };
         (entry.decision, entry.reason) = (status.verdict.as_str(), status.verdict.reason());
         entry.ttl = status.ttl;
-        entry.age = response.headers().get(AGE).cloned();
         entry.stored = status.stored.map(|stored| stored.map_err(NotStored::as_str));
         entry.collapsed = Some(status.collapsed);
         entry.rule.clone_from(&status.rule);
-        entry.upstream = origin;
     }
 
     /// The body is over; `complete` when all of it was sent.

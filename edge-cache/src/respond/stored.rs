@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use common::http::decimal;
+use common::http::direct::HeadText;
 use common::http::range::{ByteRange, content_range};
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderValue, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode, request};
@@ -18,6 +19,24 @@ use crate::fetch::flights::Filling;
 use crate::policy::coding::{Coding, Form};
 use crate::store::{OF_THE_CODING, Stored};
 
+/// A response from the store: which stored fields it has, and what beside them.
+#[derive(Debug)]
+pub struct FromStore {
+    pub status: StatusCode,
+    stored: Arc<Stored>,
+    block: Bytes,
+    form: Form,
+    /// The stored entity tag is only a weak one for the form that is sent.
+    weak: bool,
+    /// Nothing is said of a body (304, 416).
+    strips: bool,
+    /// Seconds.
+    pub age: u64,
+    content_length: Option<u64>,
+    content_range: Option<HeaderValue>,
+    body: Body,
+}
+
 /// Answers from the store, with 304 or a part where the request asks for that.
 pub fn from_store(
     request: &request::Parts,
@@ -25,6 +44,29 @@ pub fn from_store(
     verdict: Verdict,
     now: SystemTime,
 ) -> Answer {
+    let (reply, status) = reply(request, stored, verdict, now);
+    let response = match reply {
+        Reply::One(one) => one.into_response(),
+        Reply::Parts(parts) => parts,
+    };
+    (response, status)
+}
+
+/// What is answered from the store.
+#[derive(Debug)]
+pub enum Reply {
+    One(FromStore),
+    /// Several parts.
+    Parts(Response<Body>),
+}
+
+/// [`from_store`], before it is written.
+pub fn reply(
+    request: &request::Parts,
+    stored: &Arc<Stored>,
+    verdict: Verdict,
+    now: SystemTime,
+) -> (Reply, CacheStatus) {
     let freshness = stored.freshness();
     let mut status = CacheStatus::new(verdict);
     status.ttl = Some(freshness.ttl(now));
@@ -35,46 +77,127 @@ pub fn from_store(
     let form = form(request, stored);
     let length = stored.length_of(form);
     let weak = stored.weakens_tag(form);
-    let block = stored.share();
-    let mut headers = stored.fields().to_headers(&block, ADDED);
-    adapt(&mut headers, form, weak);
-    headers.insert(AGE, decimal(freshness.age(now).as_secs()));
+    let mut reply = FromStore {
+        status: stored.status,
+        stored: Arc::clone(stored),
+        block: stored.share(),
+        form,
+        weak,
+        strips: false,
+        age: freshness.age(now).as_secs(),
+        content_length: Some(length),
+        content_range: None,
+        body: Body::empty(),
+    };
+    // A HEAD's answer has the length and no body.
     let sends_body = request.method != Method::HEAD;
     if stored.status != StatusCode::OK {
-        if stored.status != StatusCode::NO_CONTENT {
-            headers.insert(CONTENT_LENGTH, decimal(length));
-        }
-        let body = if sends_body { part(stored, &block, form, 0, length) } else { Body::empty() };
-        return (respond(stored.status, headers, body), status);
+        reply.content_length.take_if(|_| stored.status == StatusCode::NO_CONTENT);
+        reply.send(0, if sends_body { length } else { 0 });
+        return (Reply::One(reply), status);
     }
     if conditional::not_modified(&request.headers, stored.fields()) {
-        conditional::strip_body_fields(&mut headers);
-        return (respond(StatusCode::NOT_MODIFIED, headers, Body::empty()), status);
+        reply.say_nothing_of_a_body(StatusCode::NOT_MODIFIED);
+        return (Reply::One(reply), status);
     }
     let wanted = match request.method {
         Method::GET => wanted(&request.headers, stored.fields(), length, weak),
         _ => ByteRange::Whole,
     };
-    let response = match wanted {
+    match wanted {
         // Parts of what has to be decoded would each begin at its beginning: the whole.
         ByteRange::Parts(parts) if stored.coding == Coding::Identity => {
-            let pieces: Vec<Bytes> = stored.body(&block).pieces().cloned().collect();
+            let pieces: Vec<Bytes> = stored.body(&reply.block).pieces().cloned().collect();
+            let mut headers = reply.headers();
             let body = multipart::body(&mut headers, &parts, &pieces, length);
-            respond(StatusCode::PARTIAL_CONTENT, headers, body)
+            return (Reply::Parts(respond(StatusCode::PARTIAL_CONTENT, headers, body)), status);
         }
-        ByteRange::Whole | ByteRange::Parts(_) => {
-            // A HEAD's answer has the length and no body.
-            headers.insert(CONTENT_LENGTH, decimal(length));
-            let body = if sends_body { part(stored, &block, form, 0, length) } else { Body::empty() };
-            respond(StatusCode::OK, headers, body)
-        }
+        ByteRange::Whole | ByteRange::Parts(_) => reply.send(0, if sends_body { length } else { 0 }),
         ByteRange::Part { start, end } => {
-            set_part(&mut headers, start, end, length);
-            respond(StatusCode::PARTIAL_CONTENT, headers, part(stored, &block, form, start, end - start))
+            reply.status = StatusCode::PARTIAL_CONTENT;
+            reply.content_length = Some(end - start);
+            reply.content_range = Some(content_range(Some((start, end)), length));
+            reply.send(start, end - start);
         }
-        ByteRange::Unsatisfiable => unsatisfiable(headers, length),
-    };
-    (response, status)
+        ByteRange::Unsatisfiable => {
+            reply.say_nothing_of_a_body(StatusCode::RANGE_NOT_SATISFIABLE);
+            reply.content_range = Some(content_range(None, length));
+        }
+    }
+    (Reply::One(reply), status)
+}
+
+impl FromStore {
+    /// `count` bytes from `start` on in its form.
+    fn send(&mut self, start: u64, count: u64) {
+        self.body = match (self.form, Decoder::new(self.stored.coding)) {
+            _ if count == 0 => Body::empty(),
+            (Form::Identity, Some(decoder)) => {
+                let coded = Body::stored(self.stored.body(&self.block), 0, self.stored.length());
+                Body::decoded(coded, decoder, start, Some(count))
+            }
+            _ => Body::stored(self.stored.body(&self.block), start, count),
+        };
+    }
+
+    fn say_nothing_of_a_body(&mut self, status: StatusCode) {
+        (self.status, self.strips, self.content_length) = (status, true, None);
+    }
+
+    /// For whoever takes fields one by one.
+    fn into_response(self) -> Response<Body> {
+        let headers = self.headers();
+        respond(self.status, headers, self.body)
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = self.stored.fields().to_headers(&self.block, ADDED);
+        adapt(&mut headers, self.form, self.weak);
+        headers.insert(AGE, decimal(self.age));
+        if self.strips {
+            conditional::strip_body_fields(&mut headers);
+        }
+        if let Some(range) = &self.content_range {
+            headers.insert(CONTENT_RANGE, range.clone());
+        }
+        if let Some(length) = self.content_length {
+            headers.insert(CONTENT_LENGTH, decimal(length));
+        }
+        headers
+    }
+
+    /// Writes the same as it is sent. Its body is left.
+    pub fn write(self, head: &mut HeadText) -> Body {
+        head.status(self.status);
+        self.stored.fields().each(|name, value| {
+            if self.leaves_out(name) {
+                return;
+            }
+            if self.weak && name == b"etag" && value.starts_with(b"\"") {
+                head.field(name, [b"W/", value].concat());
+            } else {
+                head.field(name, value);
+            }
+        });
+        head.number(AGE, self.age);
+        if let Some(range) = &self.content_range {
+            head.field(CONTENT_RANGE, range);
+        }
+        if let Some(length) = self.content_length {
+            head.number(CONTENT_LENGTH, length);
+        }
+        self.body
+    }
+
+    /// A stored field that another one takes the place of, or that is not true of what is sent.
+    fn leaves_out(&self, name: &[u8]) -> bool {
+        match name {
+            b"age" | b"x-cache" => true,
+            b"content-range" if self.content_range.is_some() => true,
+            _ if self.strips && conditional::is_about_a_body(name) => true,
+            _ => self.form == Form::Identity && OF_THE_CODING.iter().any(|it| it.as_str().as_bytes() == name),
+        }
+    }
 }
 
 /// Fields that a response gets beside the stored ones: Age, Content-Length, Cache-Status, X-Cache. hyper keeps the table
@@ -103,17 +226,6 @@ fn adapt(headers: &mut HeaderMap, form: Form, weak: bool) {
         && let Ok(weakened) = HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat())
     {
         headers.insert(ETAG, weakened);
-    }
-}
-
-/// `count` bytes from `start` on of a stored body in one of its forms.
-fn part(stored: &Stored, block: &Bytes, form: Form, start: u64, count: u64) -> Body {
-    match (form, Decoder::new(stored.coding)) {
-        (Form::Identity, Some(decoder)) if count > 0 => {
-            let coded = Body::stored(stored.body(block), 0, stored.length());
-            Body::decoded(coded, decoder, start, Some(count))
-        }
-        _ => Body::stored(stored.body(block), start, count),
     }
 }
 

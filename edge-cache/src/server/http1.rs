@@ -1,7 +1,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use common::http::direct::{self, Reply, Rest};
+use common::http::direct::{self, Rest};
 use common::http::forwarded::Scheme;
 use common::http::strict::{Limits, Patience, StrictRequests};
 use common::listener::Peer;
@@ -35,7 +35,7 @@ where
     };
     let limits = Limits { bytes: head_bytes, target: MAX_TARGET, fields: MAX_HEADERS };
     let patience = Patience { head: idle, idle };
-    let answer = |head, _: &mut _| answer_at_once(cache, &peer, scheme, head).map(Reply::Response);
+    let answer = |head, text: &mut _| answer_at_once(cache, &peer, scheme, head, text);
     if let Some(rest) = direct::serve(stream, limits, patience, &cache.shutdown, answer).await {
         // Boxed: most connections never need it.
         Box::pin(serve_all(cache, rest, limits, patience, peer, scheme, open.clone())).await;

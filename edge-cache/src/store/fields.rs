@@ -164,6 +164,17 @@ impl<'a> Fields<'a> {
         headers
     }
 
+    /// Each field in the order of the response: name and value.
+    pub fn each(self, mut take: impl FnMut(&'a [u8], &'a [u8])) {
+        for (name, start, end) in self.iter() {
+            let name = match name {
+                Name::Known(name) => name.as_str().as_bytes(),
+                Name::Other(name) => name,
+            };
+            take(name, self.0.get(start..end).unwrap_or_default());
+        }
+    }
+
     /// Each name with where its value begins and ends in the block.
     fn iter(self) -> impl Iterator<Item = (Name<'a>, usize, usize)> {
         let all = self.0;

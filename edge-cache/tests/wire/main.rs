@@ -4,6 +4,7 @@
 mod banning;
 mod caching;
 mod coding;
+mod direct;
 mod explaining;
 mod fetching;
 mod hostile;

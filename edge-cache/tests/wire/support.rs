@@ -11,7 +11,7 @@ use common::telemetry::Registry;
 use edge_cache::Config;
 use edge_cache::config::load;
 use edge_cache::reload::{Known, Reading, Reload};
-use test_support::client::{self, Response};
+use test_support::client::{self, Client, Response};
 use test_support::origin::FakeOrigin;
 use test_support::wait::{DEADLINE, wait_until};
 
@@ -114,7 +114,9 @@ impl Edge {
             all.clear();
         }
         all.extend(headers);
-        client::request(self.address, method, path, &all, body).await.expect("a response")
+        // Without `Connection: close`, which would be hyper's (`common/src/http/direct/`).
+        let mut client = Client::connect(self.address).await.expect("a connection");
+        client.request(method, path, &all, body).await.expect("a response")
     }
 
     /// The whole page of metrics.

@@ -92,6 +92,11 @@ impl AccessLog {
         Some(Box::new(Entry::of_request(began, client, scheme, head, &shared.format)))
     }
 
+    /// Whether a line says what is in fields of the response.
+    pub fn names_response_fields(&self) -> bool {
+        self.0.as_ref().is_some_and(|shared| !shared.format.response_fields().is_empty())
+    }
+
     /// The response's head is there `after` so long.
     pub fn answered(&self, entry: &mut Entry, status: StatusCode, headers: &HeaderMap, after: Duration) {
         if let Some(shared) = &self.0 {

@@ -3,8 +3,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
-use http::header::CONTENT_LENGTH;
-use http::{Method, Response, StatusCode};
+use http::Method;
 use http_body::Body;
 use tokio::io::AsyncWrite;
 
@@ -48,12 +47,30 @@ where
     B: Body<Data = Bytes> + Unpin,
     S: AsyncWrite + Unpin,
 {
-    let (body, left) = match reply {
-        Reply::Written(body) => {
-            let left = exact(&body)?;
-            (body, left)
+    let is_head = *method == Method::HEAD;
+    let body = match reply {
+        Reply::Written(body) => body,
+        Reply::Response(response) => {
+            let (parts, body) = response.into_parts();
+            head.clear();
+            head.response(parts.status, &parts.headers, is_head);
+            body
         }
-        Reply::Response(response) => render(method, response, head)?,
+    };
+    let left = if head.is_bodiless() {
+        0
+    } else if is_head {
+        // What a GET would get, where the fields do not say it (RFC 9110, section 9.3.2).
+        if let Some(length @ 1..) = body.size_hint().exact() {
+            head.length(length);
+        }
+        0
+    } else {
+        let exact = body.size_hint().exact();
+        let length =
+            exact.ok_or_else(|| io::Error::other("an answer that is there at once must have a length"))?;
+        head.length(length);
+        length
     };
     head.finish();
     let mut frames = Frames { body, waiting: [const { Bytes::new() }; AT_ONCE], left };
@@ -86,33 +103,6 @@ where
     }
     let head = Bytes::copy_from_slice(head.get(of_head..).unwrap_or_default());
     Ok(Some(Box::new(Sending { head, frames, closes })))
-}
-
-/// Writes the head of `response`. Its body, and how many bytes of it are to be sent.
-fn render<B: Body>(method: &Method, response: Response<B>, head: &mut HeadText) -> io::Result<(B, u64)> {
-    let (parts, body) = response.into_parts();
-    head.clear();
-    head.status(parts.status);
-    // RFC 9110, section 6.4.1.
-    if matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        head.fields(&parts.headers, None);
-        return Ok((body, 0));
-    }
-    if *method == Method::HEAD {
-        // What a GET would get, where the fields do not say it (section 9.3.2).
-        let length = body.size_hint().exact().filter(|length| *length > 0);
-        head.fields(&parts.headers, length.filter(|_| !parts.headers.contains_key(CONTENT_LENGTH)));
-        return Ok((body, 0));
-    }
-    let length = exact(&body)?;
-    head.fields(&parts.headers, Some(length));
-    Ok((body, length))
-}
-
-fn exact(body: &impl Body) -> io::Result<u64> {
-    body.size_hint()
-        .exact()
-        .ok_or_else(|| io::Error::other("an answer that is there at once must have a length"))
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Sending<B> {

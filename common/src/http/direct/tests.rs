@@ -58,6 +58,7 @@ impl http_body::Body for Pieces {
 }
 
 /// `/known…` is known, `/short` breaks off, `/large` has many frames, `/304` and `/204` have no body, `/last` ends the connection.
+#[allow(clippy::needless_pass_by_value, reason = "as services take it")]
 fn answer(head: request::Parts, text: &mut HeadText) -> Option<Reply<Pieces>> {
     let reply = |status: StatusCode, pieces| {
         let mut response = Response::new(pieces);
@@ -149,13 +150,14 @@ async fn a_large_body_arrives_whole() {
     let all = answered(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n", 3000).await;
     let (head, body) = all.split_once("\r\n\r\n").unwrap();
     assert!(head.contains("content-length: 400000"), "{head}");
-    assert!(body.bytes().eq((0..400_000).map(|at| (at / 10_000) as u8)));
+    assert!(body.bytes().eq((0..400_000_u32).map(|at| (at / 10_000) as u8)));
 }
 
 #[tokio::test]
 async fn a_body_of_another_length_ends_the_connection() {
     for target in ["/short", "/long"] {
-        let requests = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\nGET /known HTTP/1.1\r\nHost: a\r\n\r\n");
+        let requests =
+            format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\nGET /known HTTP/1.1\r\nHost: a\r\n\r\n");
         let all = answered(requests.as_bytes(), 1 << 16).await;
         let body = all.split_once("\r\n\r\n").map_or("", |(_, body)| body);
         assert!(!all.contains("content-length: 6") && body.len() < 10, "{all}");
@@ -273,7 +275,7 @@ proptest! {
     ) {
         let mut text = format!("GET {target} HTTP/1.1\r\n");
         for (name, value) in &fields {
-            text.push_str(&format!("{name}:{value}\r\n"));
+            text.extend([name, ":", value, "\r\n"]);
         }
         text.push_str("\r\n");
         let length = text.len();

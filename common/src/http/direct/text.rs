@@ -8,7 +8,9 @@ use http::header::{CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING};
 #[derive(Debug, Default)]
 pub struct HeadText {
     bytes: Vec<u8>,
+    status: StatusCode,
     has_date: bool,
+    has_length: bool,
     closes: bool,
 }
 
@@ -19,16 +21,18 @@ thread_local! {
 
 impl HeadText {
     pub(super) const fn new() -> Self {
-        Self { bytes: Vec::new(), has_date: false, closes: false }
+        Self { bytes: Vec::new(), status: StatusCode::OK, has_date: false, has_length: false, closes: false }
     }
 
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
-        (self.has_date, self.closes) = (false, false);
+        self.status = StatusCode::OK;
+        (self.has_date, self.has_length, self.closes) = (false, false, false);
     }
 
     /// Comes first.
     pub fn status(&mut self, status: StatusCode) {
+        self.status = status;
         if status == StatusCode::OK {
             self.bytes.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
             return;
@@ -41,33 +45,48 @@ impl HeadText {
     }
 
     /// `name` and `value` are those of a `HeaderName` and a `HeaderValue`: nothing is checked here.
-    pub fn field(&mut self, name: &str, value: &[u8]) {
+    pub fn field(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let (name, value) = (name.as_ref(), value.as_ref());
         match name {
-            "date" => self.has_date = true,
-            "connection" => self.closes |= value.eq_ignore_ascii_case(b"close"),
+            b"date" => self.has_date = true,
+            b"content-length" => self.has_length = true,
+            b"connection" => self.closes |= value.eq_ignore_ascii_case(b"close"),
             _ => {}
         }
         self.bytes.reserve(name.len() + value.len() + 4);
-        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(name);
         self.bytes.extend_from_slice(b": ");
         self.bytes.extend_from_slice(value);
         self.bytes.extend_from_slice(b"\r\n");
     }
 
-    pub fn number(&mut self, name: &str, number: u64) {
-        self.field(name, itoa::Buffer::new().format(number).as_bytes());
+    pub fn number(&mut self, name: impl AsRef<[u8]>, number: u64) {
+        self.field(name, itoa::Buffer::new().format(number));
     }
 
-    /// All of `headers`, with this length of the body where there is one: what it is sent with is not up to the fields.
-    pub(super) fn fields(&mut self, headers: &HeaderMap, length: Option<u64>) {
+    /// A whole head but for what [`length`](Self::length) and [`finish`](Self::finish) add. What a body is sent with is not up to
+    /// `headers`, except for the length of one that is not sent (`is_head`).
+    pub(super) fn response(&mut self, status: StatusCode, headers: &HeaderMap, is_head: bool) {
+        self.status(status);
         for (name, value) in headers {
-            if *name != TRANSFER_ENCODING && (*name != CONTENT_LENGTH || length.is_none()) {
-                self.field(name.as_str(), value.as_bytes());
+            let of_the_body =
+                *name == TRANSFER_ENCODING || *name == CONTENT_LENGTH && !is_head && !self.is_bodiless();
+            if !of_the_body {
+                self.field(name, value);
             }
         }
-        if let Some(length) = length {
-            self.number(CONTENT_LENGTH.as_str(), length);
+    }
+
+    /// Adds the length of the body, if there is none yet and there may be one.
+    pub(super) fn length(&mut self, length: u64) {
+        if !self.has_length && !self.is_bodiless() {
+            self.number(CONTENT_LENGTH, length);
         }
+    }
+
+    /// The status says that there is no body (RFC 9110, section 6.4.1).
+    pub(super) fn is_bodiless(&self) -> bool {
+        matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
     }
 
     /// Adds the Date, if there is none, and the empty line (RFC 9110, section 6.6.1).
@@ -79,7 +98,7 @@ impl HeadText {
                 if *second != this {
                     (*second, *text) = (this, httpdate::fmt_http_date(now));
                 }
-                self.field(DATE.as_str(), text.as_bytes());
+                self.field(DATE, text);
             });
         }
         self.bytes.extend_from_slice(b"\r\n");
