@@ -25,8 +25,6 @@ pub(super) enum Kind {
 pub(super) enum Token {
     Literal(String),
     Field(Field),
-    /// `%l` and `%u`, which are for identd and HTTP authentication: neither is known here.
-    Dash,
     /// `%t`: `[10/Oct/2000:13:55:36 +0000]`
     CommonTime,
     /// `%{sec}t` and its like: time since 1970 in this unit.
@@ -45,6 +43,16 @@ pub(super) enum Token {
     ResponseField(usize),
     /// A space and the decision, or nothing where there is none.
     Note,
+}
+
+impl Token {
+    const fn field(&self) -> Option<Field> {
+        match self {
+            Self::Field(field) => Some(*field),
+            Self::Taken(_) => Some(Field::Total),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +114,26 @@ fields! {
     Total = "total_us",
 }
 
+/// Some of the fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Fields(u32);
+
+impl Fields {
+    pub(super) const fn contains(self, field: Field) -> bool {
+        self.0 & Self::bit(field) != 0
+    }
+
+    const fn bit(field: Field) -> u32 {
+        1 << field as u32
+    }
+}
+
+impl FromIterator<Field> for Fields {
+    fn from_iter<I: IntoIterator<Item = Field>>(fields: I) -> Self {
+        Self(fields.into_iter().fold(0, |all, field| all | Self::bit(field)))
+    }
+}
+
 /// What is wrong with a format, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
@@ -145,6 +173,14 @@ impl Format {
 
     pub fn response_fields(&self) -> &[HeaderName] {
         &self.response_fields
+    }
+
+    /// What its lines say, beside parts of what every entry has; `json` are the fields of a JSON line.
+    pub(super) fn fields(&self, json: &[Field]) -> Fields {
+        match &self.kind {
+            Kind::Json => json.iter().copied().collect(),
+            Kind::Tokens(tokens) => tokens.iter().filter_map(Token::field).collect(),
+        }
     }
 
     fn parse(text: &str, note: bool) -> Result<Self, FormatError> {
@@ -230,7 +266,8 @@ impl Parser<'_> {
         Ok(match letter {
             Some('%') => Token::Literal("%".into()),
             Some('h' | 'a') => Token::Field(Field::Client),
-            Some('l' | 'u') => Token::Dash,
+            // For identd and HTTP authentication: neither is known here.
+            Some('l' | 'u') => Token::Literal("-".into()),
             Some('t') => Token::CommonTime,
             Some('r') => Token::RequestLine,
             Some('m') => Token::Field(Field::Method),

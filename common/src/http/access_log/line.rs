@@ -46,18 +46,16 @@ impl Token {
         match self {
             Self::Literal(text) => line.push_str(text),
             Self::Field(field) => field.of(entry).as_text(line),
-            Self::Dash => line.push('-'),
             Self::CommonTime => common_time(entry.began.time, line),
             Self::Since(unit) => {
-                let since = entry.began.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                Value::Number(unit.of(since)).as_text(line);
+                Value::Number(unit.of(since_1970(entry.began.time))).as_text(line);
             }
             Self::RequestLine => {
-                for part in [Field::Method, Field::Target] {
-                    part.of(entry).as_text(line);
-                    line.push(' ');
-                }
-                Field::Protocol.of(entry).as_text(line);
+                line.push_str(entry.method.as_str());
+                line.push(' ');
+                of_target(&entry.target).as_text(line);
+                line.push(' ');
+                line.push_str(protocol(entry.version));
             }
             Self::Query => {
                 if let Some(query) = entry.target.query() {
@@ -84,7 +82,8 @@ impl Field {
         match self {
             Self::Time => Value::Time(entry.began.time),
             Self::Client => Value::Client(entry.client),
-            Self::Method => Value::Bytes(entry.method.as_str().as_bytes()),
+            // A token, with no character that needs escaping.
+            Self::Method => Value::Plain(entry.method.as_str()),
             Self::Scheme => Value::Plain(entry.scheme),
             Self::Host => of_header(entry.host.as_ref()),
             Self::Target => of_target(&entry.target),
@@ -163,6 +162,7 @@ impl Value<'_> {
             Self::Client(client) => push_ip(line, *client),
             Self::Time(time) => iso_time(*time, line),
             Self::Bytes(bytes) => escape(bytes, line),
+            Self::Text(text) if is_all_plain(text.as_bytes()) => line.push_str(text),
             Self::Text(text) => escape(text.as_bytes(), line),
             Self::Target(target) => escape(target.to_string().as_bytes(), line),
         }
@@ -186,19 +186,37 @@ impl Value<'_> {
 
 fn as_json(entry: &Entry, fields: &[Field], line: &mut String) {
     for (at, field) in fields.iter().enumerate() {
-        line.push(if at == 0 { '{' } else { ',' });
-        put!(line, "\"{}\":", field.name());
+        line.push_str(if at == 0 { "{\"" } else { ",\"" });
+        line.push_str(field.name());
+        line.push_str("\":");
         field.of(entry).as_json(line);
     }
     line.push('}');
 }
 
+/// Whether it may stand between quotes in any form.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\'
+}
+
+/// Whether all may, which is nearly always so: then they are copied as a whole. Every byte is looked at: without an early end there is no branch for each, and several are looked at together.
+fn is_all_plain(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |all, byte| all & is_plain(*byte))
+}
+
+/// The same as text.
+fn plain(bytes: &[u8]) -> Option<&str> {
+    if is_all_plain(bytes) { std::str::from_utf8(bytes).ok() } else { None }
+}
+
 /// As Apache does since 2.0.46: what comes from a client ends neither a line nor what stands between quotes.
 fn escape(bytes: &[u8], line: &mut String) {
-    let is_plain = |byte: &u8| matches!(byte, 0x20..=0x7e) && !matches!(byte, b'"' | b'\\');
+    if let Some(text) = plain(bytes) {
+        return line.push_str(text);
+    }
     let mut rest = bytes;
     while !rest.is_empty() {
-        let plain = rest.iter().position(|byte| !is_plain(byte)).unwrap_or(rest.len());
+        let plain = rest.iter().position(|byte| !is_plain(*byte)).unwrap_or(rest.len());
         let (text, after) = rest.split_at(plain);
         // ASCII, all of it.
         line.push_str(std::str::from_utf8(text).unwrap_or_default());
@@ -215,6 +233,10 @@ fn escape(bytes: &[u8], line: &mut String) {
 /// RFC 8259, section 7, and whatever some reader takes for the end of a line. What is not UTF-8 becomes U+FFFD.
 fn json_string(bytes: &[u8], line: &mut String) {
     line.push('"');
+    if let Some(text) = plain(bytes) {
+        line.push_str(text);
+        return line.push('"');
+    }
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
             match character {
@@ -252,14 +274,12 @@ struct Civil {
     hour: u64,
     minute: u64,
     second: u64,
-    millisecond: u32,
 }
 
 impl Civil {
-    /// Howard Hinnant's `civil_from_days`, for times from 1970 on.
-    fn of(time: SystemTime) -> Self {
-        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    /// Howard Hinnant's `civil_from_days`, for seconds since 1970.
+    fn of(since_1970: u64) -> Self {
+        let (days, seconds) = (since_1970 / 86_400, since_1970 % 86_400);
         // Years begin in March, so that the leap day is the last one; eras have 400 years.
         let days = days + 719_468;
         let (era, day_of_era) = (days / 146_097, days % 146_097);
@@ -274,35 +294,65 @@ impl Civil {
             hour: seconds / 3600,
             minute: seconds / 60 % 60,
             second: seconds % 60,
-            millisecond: since.subsec_millis(),
         }
     }
 }
 
+/// A second as text: lines are many in each.
+struct Second {
+    since_1970: u64,
+    text: String,
+}
+
 thread_local! {
-    /// The second that was written last, and how.
-    static SECOND: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+    static COMMON: RefCell<Second> = const { RefCell::new(Second::NONE) };
+    static ISO: RefCell<Second> = const { RefCell::new(Second::NONE) };
+}
+
+impl Second {
+    const NONE: Self = Self { since_1970: u64::MAX, text: String::new() };
+
+    /// The text for a time `since` 1970, made by `write` when it is another second than before.
+    fn text(&mut self, since: Duration, write: impl FnOnce(Civil, &mut String)) -> &str {
+        if self.since_1970 != since.as_secs() {
+            self.text.clear();
+            write(Civil::of(since.as_secs()), &mut self.text);
+            self.since_1970 = since.as_secs();
+        }
+        &self.text
+    }
 }
 
 /// `[10/Oct/2000:13:55:36 +0000]`
 fn common_time(time: SystemTime, line: &mut String) {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let now = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    SECOND.with_borrow_mut(|(second, text)| {
-        if *second != now {
-            let Civil { year, month, day, hour, minute, second, .. } = Civil::of(time);
-            let month = MONTHS.get((month as usize).saturating_sub(1)).copied().unwrap_or_default();
-            text.clear();
-            put!(text, "[{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} +0000]");
-        }
-        *second = now;
-        line.push_str(text);
-    });
+    let write = |civil: Civil, text: &mut String| {
+        let Civil { year, month, day, hour, minute, second } = civil;
+        let month = MONTHS.get((month as usize).saturating_sub(1)).copied().unwrap_or_default();
+        put!(text, "[{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} +0000]");
+    };
+    COMMON.with_borrow_mut(|last| line.push_str(last.text(since_1970(time), write)));
 }
 
 /// `2000-10-10T13:55:36.123Z`
 fn iso_time(time: SystemTime, line: &mut String) {
-    let Civil { year, month, day, hour, minute, second, millisecond } = Civil::of(time);
-    put!(line, "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z");
+    let write = |civil: Civil, text: &mut String| {
+        let Civil { year, month, day, hour, minute, second } = civil;
+        put!(text, "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.");
+    };
+    let since = since_1970(time);
+    ISO.with_borrow_mut(|last| line.push_str(last.text(since, write)));
+    let milliseconds = since.subsec_millis();
+    line.push_str(match milliseconds {
+        0..=9 => "00",
+        10..=99 => "0",
+        _ => "",
+    });
+    line.push_str(itoa::Buffer::new().format(milliseconds));
+    line.push('Z');
+}
+
+fn since_1970(time: SystemTime) -> Duration {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request};
 
+use format::Fields;
 pub use format::{Field, Format, FormatError};
 pub use writer::AccessLog;
 
@@ -45,7 +46,7 @@ impl Began {
     }
 }
 
-/// One request, when it is over. What a service does not know of it stays `None` or empty.
+/// One request, when it is over. What a service does not know of it, or no line says, stays `None` or empty.
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub client: IpAddr,
@@ -85,6 +86,9 @@ pub struct Entry {
     pub upstream: Option<Duration>,
     /// To the end.
     pub total: Duration,
+    over: bool,
+    /// What its line says.
+    wanted: Fields,
     /// The fields that the format names, in its order.
     request_fields: Vec<Option<HeaderValue>>,
     response_fields: Vec<Option<HeaderValue>>,
@@ -98,18 +102,22 @@ impl Entry {
         scheme: &'static str,
         head: &request::Parts,
         format: &Format,
+        wanted: Fields,
     ) -> Self {
-        let field = |name| head.headers.get(name).cloned();
+        let value = |field, name| {
+            let value = if wanted.contains(field) { head.headers.get(name) } else { None };
+            value.cloned()
+        };
         Self {
             client,
             began,
             method: head.method.clone(),
             target: head.uri.clone(),
             version: head.version,
-            host: field(header::HOST),
+            host: value(Field::Host, header::HOST),
             scheme,
-            referer: field(header::REFERER),
-            user_agent: field(header::USER_AGENT),
+            referer: value(Field::Referer, header::REFERER),
+            user_agent: value(Field::UserAgent, header::USER_AGENT),
             request_id: None,
             status: StatusCode::OK,
             bytes: 0,
@@ -125,6 +133,8 @@ impl Entry {
             first_byte: None,
             upstream: None,
             total: Duration::ZERO,
+            over: false,
+            wanted,
             request_fields: fields(format.request_fields(), &head.headers),
             response_fields: Vec::new(),
         }
@@ -139,7 +149,15 @@ impl Entry {
     /// The response is over, or given up.
     pub fn over(&mut self, bytes: u64, complete: bool) {
         (self.bytes, self.complete) = (bytes, complete);
-        self.total = self.elapsed();
+        self.over = true;
+        if self.says(Field::Total) {
+            self.total = self.elapsed();
+        }
+    }
+
+    /// Whether its line says this: nobody needs to find out what is not said.
+    pub const fn says(&self, field: Field) -> bool {
+        self.wanted.contains(field)
     }
 
     /// Since the request came.
@@ -148,7 +166,7 @@ impl Entry {
     }
 
     pub const fn is_over(&self) -> bool {
-        !self.total.is_zero()
+        self.over
     }
 }
 

@@ -20,7 +20,8 @@ fn entry(format: &Format) -> Entry {
     let (head, ()) = request.into_parts();
     let time = SystemTime::UNIX_EPOCH + Duration::from_millis(971_186_136_042);
     let began = Began { time, ..Began::now() };
-    let mut entry = Entry::of_request(began, [192, 0, 2, 1].into(), "https", &head, format);
+    let mut entry =
+        Entry::of_request(began, [192, 0, 2, 1].into(), "https", &head, format, format.fields(Field::ALL));
     let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("text/html"))]);
     entry.answered(StatusCode::OK, &headers, Duration::from_micros(1234), format);
     entry.over(7, true);
@@ -74,6 +75,16 @@ fn directives() {
         });
         assert_eq!(got, expected, "{text}");
     }
+}
+
+#[test]
+fn only_what_a_line_says_is_gathered() {
+    let said = entry(&format("%v %D"));
+    assert!(said.host.is_some() && said.says(Field::Total) && said.is_over());
+    let terse = entry(&format("%s"));
+    assert!(terse.host.is_none() && terse.user_agent.is_none() && terse.is_over());
+    assert!(entry(&format("combined")).user_agent.is_some());
+    assert!(entry(&format("%{s}T")).says(Field::Total));
 }
 
 #[test]
@@ -163,6 +174,14 @@ proptest! {
         let date = httpdate::fmt_http_date(time);
         let words: Vec<&str> = date.split(' ').collect();
         prop_assert_eq!(got, format!("[{}/{}/{}:{} +0000]", words[1], words[2], words[3], words[4]));
+    }
+
+    #[test]
+    fn times_of_day_in_iso_form(seconds in 0..86_400_u64, milliseconds in 0..1000_u64) {
+        let since = Duration::from_millis(seconds * 1000 + milliseconds);
+        let got = line("%{iso}t", |entry| entry.began.time = SystemTime::UNIX_EPOCH + since);
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        prop_assert_eq!(got, format!("1970-01-01T{hour:02}:{minute:02}:{second:02}.{milliseconds:03}Z"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode, request};
 use prometheus_client::metrics::counter::Counter;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{BACKLOG, Began, Destination, Entry, Field, Format};
+use super::{BACKLOG, Began, Destination, Entry, Field, Fields, Format};
 use crate::shutdown::Shutdown;
 
 /// A handle on the log; clones share it. The last one to go writes what is left.
@@ -21,6 +21,8 @@ pub struct AccessLog(Option<Arc<Shared>>);
 struct Shared {
     format: Format,
     json: &'static [Field],
+    /// What lines say.
+    fields: Fields,
     queue: Arc<Queue>,
     dropped: Counter,
     writer: Option<JoinHandle<()>>,
@@ -74,6 +76,7 @@ impl AccessLog {
         Ok(Self(Some(Arc::new(Shared {
             format: format.clone(),
             json,
+            fields: format.fields(json),
             queue,
             dropped: Counter::default(),
             writer: Some(writer),
@@ -89,7 +92,7 @@ impl AccessLog {
         head: &request::Parts,
     ) -> Option<Box<Entry>> {
         let shared = self.0.as_ref()?;
-        Some(Box::new(Entry::of_request(began, client, scheme, head, &shared.format)))
+        Some(Box::new(Entry::of_request(began, client, scheme, head, &shared.format, shared.fields)))
     }
 
     /// Whether a line says what is in fields of the response.
