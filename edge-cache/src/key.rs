@@ -1,6 +1,7 @@
 //! The cache key: scheme, host, path and query of the target URI (RFC 9111, section 2).
 
 use std::borrow::Borrow;
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,16 +14,21 @@ use crate::request::target::without_dot_segments;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CacheKey(Arc<str>);
 
+thread_local! {
+    /// Where this thread puts a key together, so that the key itself is the only allocation.
+    static BEING_MADE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
 impl CacheKey {
     /// `host` as [`crate::request::normalise`] gives it, `target` a path with its query.
     pub fn new(scheme: Scheme, host: &str, target: &str) -> Self {
-        let scheme = scheme.as_str();
-        let mut key = String::with_capacity(scheme.len() + 3 + host.len() + target.len());
-        key.push_str(scheme);
-        key.push_str("://");
-        key.push_str(host);
-        key.push_str(target);
-        Self(key.into())
+        BEING_MADE.with_borrow_mut(|key| {
+            key.clear();
+            for part in [scheme.as_str(), "://", host, target] {
+                key.push_str(part);
+            }
+            Self(Arc::from(key.as_str()))
+        })
     }
 
     pub fn as_str(&self) -> &str {

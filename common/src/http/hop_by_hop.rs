@@ -15,8 +15,9 @@ pub fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// `http2-settings` is of an upgrade to h2c (RFC 7540, section 3.2.1), which nobody may tunnel through us.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
+/// Whether a field is one whatever `Connection` lists. `http2-settings` is of an upgrade to h2c (RFC 7540,
+/// section 3.2.1), which nobody may tunnel through us.
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
         "connection"

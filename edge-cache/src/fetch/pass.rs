@@ -20,7 +20,7 @@ use crate::fetch::{FetchError, OriginTime};
 use crate::invalidate::{Command, Mode, Scope, carry_out, groups};
 use crate::live::Live;
 use crate::policy::targeted;
-use crate::request::normalise::OUR_VIA;
+use crate::request::forwarding::OUR_VIA;
 use crate::request::{Admission, Normalised, PassReason, admit};
 use crate::respond::{Answer, Body, CacheStatus, Verdict, tags};
 use crate::rules::Orders;

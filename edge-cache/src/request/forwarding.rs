@@ -9,7 +9,10 @@ use common::http::forwarded::{
 };
 use common::http::request_id::X_REQUEST_ID;
 use common::net::push_ip;
+use http::Version;
 use http::header::{HeaderMap, HeaderName, HeaderValue, VIA};
+
+use crate::key::CacheKey;
 
 /// The fields that [`Forwarding::write`] sets or adds to.
 pub const FIELDS: [HeaderName; 7] =
@@ -24,14 +27,21 @@ pub fn sets(name: &str) -> bool {
 #[derive(Debug, Clone)]
 pub struct Forwarding {
     pub peer: IpAddr,
-    /// In its canonical form.
-    pub host: String,
-    pub port: u16,
-    pub via: HeaderValue,
+    /// Of the request as it came.
+    pub version: Version,
 }
 
+/// What RFC 9110, section 7.6.3 asks of every proxy.
+pub const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 edge-cache");
+/// The same of a request that came over HTTP/2.
+const OUR_VIA_HTTP2: HeaderValue = HeaderValue::from_static("2.0 edge-cache");
+
 impl Forwarding {
-    pub fn write(&self, headers: &mut HeaderMap, client: &Client, request_id: &HeaderValue) {
+    /// `key` has the host that was asked for, in its canonical form.
+    pub fn write(&self, headers: &mut HeaderMap, client: &Client, key: &CacheKey, request_id: HeaderValue) {
+        let host = key.host_and_target().0;
+        let port = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        let port: u16 = client.server_port.or(port).unwrap_or(client.scheme.default_port());
         let mut address = String::with_capacity(40);
         push_ip(&mut address, self.peer);
         let proto = client.scheme.as_str();
@@ -41,12 +51,12 @@ impl Forwarding {
             }
         };
         set(X_FORWARDED_PROTO, proto);
-        set(X_FORWARDED_HOST, &self.host);
-        set(X_FORWARDED_PORT, itoa::Buffer::new().format(self.port));
+        set(X_FORWARDED_HOST, host);
+        set(X_FORWARDED_PORT, itoa::Buffer::new().format(port));
         // RFC 7239: one element a proxy, added to those of proxies that are trusted.
         let (open, close) = if self.peer.is_ipv6() { ("\"[", "]\"") } else { ("", "") };
-        let mut element = String::with_capacity(32 + address.len() + self.host.len());
-        for part in ["for=", open, &address, close, ";host=\"", &self.host, "\";proto=", proto] {
+        let mut element = String::with_capacity(32 + address.len() + host.len());
+        for part in ["for=", open, &address, close, ";host=\"", host, "\";proto=", proto] {
             element.push_str(part);
         }
         if let Ok(element) = HeaderValue::from_str(&element) {
@@ -60,7 +70,7 @@ impl Forwarding {
         if let Ok(value) = HeaderValue::from_str(&address) {
             headers.insert(X_FORWARDED_FOR, value);
         }
-        headers.insert(X_REQUEST_ID, request_id.clone());
-        headers.append(VIA, self.via.clone());
+        headers.insert(X_REQUEST_ID, request_id);
+        headers.append(VIA, if self.version == Version::HTTP_2 { OUR_VIA_HTTP2 } else { OUR_VIA });
     }
 }

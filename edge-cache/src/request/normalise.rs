@@ -1,6 +1,7 @@
+use std::borrow::Cow;
 use std::net::Ipv6Addr;
 use std::num::NonZeroU16;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use common::http::forwarded::{Client, Scheme};
 use common::http::strict::Violation;
@@ -26,7 +27,7 @@ pub struct Normalised {
     forwarding: Option<Forwarding>,
     pub client: Client,
     pub key: CacheKey,
-    pub request_id: HeaderValue,
+    request_id: OnceLock<HeaderValue>,
     pub origin_time: OriginTime,
     /// It asks for another protocol on its connection.
     pub upgrade: Option<Upgrade>,
@@ -47,8 +48,14 @@ impl Normalised {
     /// Writes what the origin is told of the client, once.
     pub fn forward(&mut self) {
         if let Some(forwarding) = self.forwarding.take() {
-            forwarding.write(&mut self.head.headers, &self.client, &self.request_id);
+            let id = self.request_id().clone();
+            forwarding.write(&mut self.head.headers, &self.client, &self.key, id);
         }
+    }
+
+    /// Made when it is asked for: a hit that is not logged with it needs none.
+    pub fn request_id(&self) -> &HeaderValue {
+        self.request_id.get_or_init(|| request_id::of(&self.head.headers, self.client.trusted))
     }
 
     /// Its fields; `all` with those that the origin sees.
@@ -93,11 +100,6 @@ impl Refusal {
     }
 }
 
-/// What RFC 9110, section 7.6.3 asks of every proxy.
-pub const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 edge-cache");
-/// The same of a request that came over HTTP/2.
-const OUR_VIA_HTTP2: HeaderValue = HeaderValue::from_static("2.0 edge-cache");
-
 /// `head` as it came over a connection from `peer` with the scheme `scheme`.
 pub fn normalise(
     mut head: request::Parts,
@@ -109,45 +111,93 @@ pub fn normalise(
         return Err(Refusal::Method);
     }
     let client = Client::of(&head.headers, peer, scheme, &live.config.trusted_proxies);
-    let host = host(&head, client.scheme)?;
+    let (host, sent) = host(&head, client.scheme)?;
     let target = target(&head).ok_or(Refusal::Target)?;
     let target = canonical(&target, &live.config.query).map_err(|_| Refusal::Target)?;
-    if head.headers.get_all(EXPECT).iter().any(|it| !it.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        return Err(Refusal::Expectation);
-    }
-    let request_id = request_id::of(&head.headers, client.trusted);
     let key = CacheKey::new(client.scheme, &host, target.as_str());
+    let host = if sent == Some(&*host) { None } else { HeaderValue::from_str(&host).ok() };
 
-    let upgrade = Upgrade::of(&mut head);
-    hop_by_hop::strip(&mut head.headers);
-    let headers = &mut head.headers;
-    headers.remove(EXPECT);
-    steering::strip(headers, &head.method, client.trusted);
-    let port = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-    let port: u16 = client.server_port.or(port).unwrap_or(client.scheme.default_port());
-    if headers.get(HOST).is_none_or(|field| field.as_bytes() != host.as_bytes())
-        && let Ok(host) = HeaderValue::from_str(&host)
-    {
-        headers.insert(HOST, host);
+    let unusual = Unusual::of(&head.headers, &head.method, client.trusted);
+    if unusual.expect {
+        if head.headers.get_all(EXPECT).iter().any(|it| !it.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        {
+            return Err(Refusal::Expectation);
+        }
+        head.headers.remove(EXPECT);
     }
-    let via = if head.version == Version::HTTP_2 { OUR_VIA_HTTP2 } else { OUR_VIA };
-    let forwarding = Some(Forwarding { peer: peer.ip(), host, port, via });
+    let mut upgrade = None;
+    if unusual.hop_by_hop {
+        upgrade = Upgrade::of(&mut head);
+        hop_by_hop::strip(&mut head.headers);
+    }
+    if unusual.steering {
+        steering::strip(&mut head.headers, &head.method, client.trusted);
+    }
+    if let Some(host) = host {
+        head.headers.insert(HOST, host);
+    }
+    let forwarding = Some(Forwarding { peer: peer.ip(), version: head.version });
     // Origin form, whatever the client sent (RFC 9112, section 3.2.1).
     head.uri = Uri::from(target);
     head.version = Version::HTTP_11;
-    let (origin_time, orders) = (OriginTime::default(), Orders::default());
+    let (request_id, origin_time, orders) = (OnceLock::new(), OriginTime::default(), Orders::default());
     Ok(Normalised { head, forwarding, client, key, request_id, origin_time, upgrade, live, orders })
 }
 
-/// The host in lower case, without the scheme's own port. An absolute URI's counts (RFC 9112, section 3.2.2), and a
-/// Host field beside it must say the same: a hop that looks at the other one would see another request.
-fn host(head: &request::Parts, scheme: Scheme) -> Result<String, Refusal> {
-    let mut fields = head.headers.get_all(HOST).iter();
-    let field = match fields.next() {
-        Some(field) => {
-            let text = field.to_str().map_err(|_| Refusal::Host)?;
-            Some(canonical_host(text, scheme).ok_or(Refusal::Host)?)
+/// Which fields there are that something has to be done about: most requests have none, which is seen at one look at
+/// their names.
+#[derive(Debug, Default)]
+struct Unusual {
+    expect: bool,
+    hop_by_hop: bool,
+    steering: bool,
+}
+
+impl Unusual {
+    fn of(headers: &HeaderMap, method: &Method, trusted: bool) -> Self {
+        let mut unusual = Self::default();
+        for name in headers.keys().filter(|name| !is_usual(name.as_str())) {
+            unusual.expect |= *name == EXPECT;
+            unusual.hop_by_hop |= hop_by_hop::is_hop_by_hop(name);
+            unusual.steering |= steering::is_refused(name, method, trusted);
         }
+        unusual
+    }
+}
+
+/// What browsers send: looked at first, since it is most of what comes. Nothing has to be done about these.
+fn is_usual(name: &str) -> bool {
+    matches!(
+        name,
+        "host"
+            | "user-agent"
+            | "accept"
+            | "accept-encoding"
+            | "accept-language"
+            | "cache-control"
+            | "cookie"
+            | "if-modified-since"
+            | "if-none-match"
+            | "priority"
+            | "referer"
+            | "sec-ch-ua"
+            | "sec-ch-ua-mobile"
+            | "sec-ch-ua-platform"
+            | "sec-fetch-dest"
+            | "sec-fetch-mode"
+            | "sec-fetch-site"
+            | "sec-fetch-user"
+            | "upgrade-insecure-requests"
+    )
+}
+
+/// The host in lower case, without the scheme's own port. An absolute URI's counts (RFC 9112, section 3.2.2), and a
+/// Host field beside it must say the same: a hop that looks at the other one would see another request. With it the
+/// field as it was sent.
+fn host(head: &request::Parts, scheme: Scheme) -> Result<(Cow<'_, str>, Option<&str>), Refusal> {
+    let mut fields = head.headers.get_all(HOST).iter();
+    let sent = match fields.next() {
+        Some(field) => Some(field.to_str().map_err(|_| Refusal::Host)?),
         // HTTP/1.0 has no Host.
         None if head.version < Version::HTTP_11 => None,
         None => return Err(Refusal::Host),
@@ -155,44 +205,49 @@ fn host(head: &request::Parts, scheme: Scheme) -> Result<String, Refusal> {
     if fields.next().is_some() {
         return Err(Refusal::Host);
     }
-    let authority = match head.uri.authority() {
-        Some(authority) => Some(canonical_host(authority.as_str(), scheme).ok_or(Refusal::Host)?),
-        None => None,
+    let canonical = |text: Option<_>| match text {
+        Some(text) => canonical_host(text, scheme).map(Some).ok_or(Refusal::Host),
+        None => Ok(None),
     };
-    match (authority, field) {
-        (Some(authority), Some(field)) if authority != field => Err(Refusal::Host),
-        (Some(host), _) | (None, Some(host)) => Ok(host),
-        (None, None) => Ok("localhost".into()),
-    }
+    let authority = head.uri.authority().map(http::uri::Authority::as_str);
+    let host = match (canonical(authority)?, canonical(sent)?) {
+        (Some(authority), Some(field)) if authority != field => return Err(Refusal::Host),
+        (Some(host), _) | (None, Some(host)) => host,
+        (None, None) => "localhost".into(),
+    };
+    Ok((host, sent))
 }
 
-/// Lower case, without the scheme's own port; `None` for what cannot be a host.
-pub fn canonical_host(text: &str, scheme: Scheme) -> Option<String> {
-    let (mut name, port) = if let Some(rest) = text.strip_prefix('[') {
+/// Lower case, without the scheme's own port; `None` for what cannot be a host. Without a copy if it is so already.
+pub fn canonical_host(text: &str, scheme: Scheme) -> Option<Cow<'_, str>> {
+    let (name, port) = if let Some(rest) = text.strip_prefix('[') {
         let (ip, after) = rest.split_once(']')?;
         // One spelling for each address (RFC 5952); a zone is of the client's own machine (RFC 6874).
         let ip: Ipv6Addr = ip.parse().ok()?;
-        (format!("[{ip}]"), after.strip_prefix(':').or(after.is_empty().then_some(""))?)
+        (Cow::Owned(format!("[{ip}]")), after.strip_prefix(':').or(after.is_empty().then_some(""))?)
     } else {
-        let (name, port) = text.split_once(':').unwrap_or((text, ""));
+        let colon = text.bytes().position(|byte| byte == b':').unwrap_or(text.len());
+        let (name, port) = text.split_at(colon);
+        let port = port.strip_prefix(':').unwrap_or_default();
         let name = name.strip_suffix('.').unwrap_or(name);
         if !is_dns_name(name.as_bytes()) {
             return None;
         }
-        (name.to_ascii_lowercase(), port)
+        let is_lower = !name.bytes().any(|byte| byte.is_ascii_uppercase());
+        (if is_lower { Cow::Borrowed(name) } else { Cow::Owned(name.to_ascii_lowercase()) }, port)
     };
     if !port.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let port: Option<NonZeroU16> = if port.is_empty() { None } else { Some(port.parse().ok()?) };
-    match port {
-        Some(port) if port.get() != scheme.default_port() => {
-            name.push(':');
-            name.push_str(itoa::Buffer::new().format(port.get()));
-            Some(name)
-        }
-        _ => Some(name),
-    }
+    let number: Option<NonZeroU16> = if port.is_empty() { None } else { Some(port.parse().ok()?) };
+    let Some(number) = number.filter(|number| number.get() != scheme.default_port()) else {
+        return Some(name);
+    };
+    let is_canonical = !port.starts_with('0') && text.len() == name.len() + 1 + port.len();
+    Some(match name {
+        Cow::Borrowed(_) if is_canonical => Cow::Borrowed(text),
+        name => Cow::Owned(format!("{name}:{number}")),
+    })
 }
 
 /// Labels of the characters of DNS names, with the underscore that is met in practice.
@@ -271,6 +326,11 @@ mod tests {
             ("a:65535", "/", Some("http://a:65535/")),
             ("a:65536", "/", None),
             ("a:80:80", "/", None),
+            ("a:080", "/", Some("http://a/")),
+            ("a:081", "/", Some("http://a:81/")),
+            ("a.:81", "/", Some("http://a:81/")),
+            ("A:81", "/", Some("http://a:81/")),
+            ("[::1]:81", "/", Some("http://[::1]:81/")),
             ("a:", "/", Some("http://a/")),
             ("a,b", "/", None),
             ("a\tb", "/", None),
@@ -290,6 +350,52 @@ mod tests {
             let key = normalised(request, "192.0.2.1:5").map(|normalised| normalised.key.to_string());
             assert_eq!(key.ok().as_deref(), expected, "{host} {target}");
         }
+    }
+
+    #[test]
+    fn the_host_field_is_the_keys() {
+        for host in ["a.example", "a.example:8080", "A.example:8080", "a.example.:8080", "a.example:80"] {
+            let request = Request::get("/").header(HOST, host).body(()).unwrap();
+            let normalised = normalised(request, "192.0.2.1:5").unwrap();
+            assert_eq!(normalised.head.headers[HOST], normalised.key.host_and_target().0, "{host}");
+        }
+        let absolute = Request::get("http://a.example/").header(HOST, "A.example:80").body(()).unwrap();
+        assert_eq!(normalised(absolute, "192.0.2.1:5").unwrap().head.headers[HOST], "a.example");
+        let old = Request::get("/").version(Version::HTTP_10).body(()).unwrap();
+        assert_eq!(normalised(old, "192.0.2.1:5").unwrap().head.headers[HOST], "localhost");
+    }
+
+    #[test]
+    fn nothing_has_to_be_done_about_what_is_usual() {
+        let usual = [
+            "host",
+            "user-agent",
+            "accept",
+            "accept-encoding",
+            "accept-language",
+            "cache-control",
+            "cookie",
+            "if-modified-since",
+            "if-none-match",
+            "priority",
+            "referer",
+            "sec-ch-ua",
+            "sec-ch-ua-mobile",
+            "sec-ch-ua-platform",
+            "sec-fetch-dest",
+            "sec-fetch-mode",
+            "sec-fetch-site",
+            "sec-fetch-user",
+            "upgrade-insecure-requests",
+        ];
+        for name in usual.map(http::HeaderName::from_static) {
+            assert!(is_usual(name.as_str()) && name != EXPECT, "{name}");
+            assert!(!hop_by_hop::is_hop_by_hop(&name), "{name}");
+            assert!(!steering::is_refused(&name, &Method::GET, false), "{name}");
+        }
+        let others =
+            ["expect", "connection", "keep-alive", "te", "upgrade", "proxy", "x-real-ip", "accept_encoding"];
+        assert!(!others.into_iter().any(is_usual));
     }
 
     #[test]
@@ -343,6 +449,11 @@ mod tests {
             assert_eq!(text(name), None, "{name}");
         }
         assert_ne!(text("x-request-id").as_deref(), Some("mine"));
+        assert_eq!(
+            stranger.head.headers["x-request-id"],
+            stranger.request_id(),
+            "one for the log and the origin"
+        );
 
         let sixth = normalised(request(), "[2001:db8::7]:5").unwrap();
         assert_eq!(sixth.head.headers["x-forwarded-for"], "2001:db8::7");

@@ -8,16 +8,20 @@ use http::header::{HeaderMap, HeaderName};
 /// Removes them. What a trusted proxy says of the client stays: the four fields that are understood here, which are
 /// keyed or merely informative.
 pub fn strip(headers: &mut HeaderMap, method: &Method, trusted: bool) {
-    let refused = |name: &HeaderName| match class(name.as_str()) {
+    let names: Vec<HeaderName> =
+        headers.keys().filter(|name| is_refused(name, method, trusted)).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+/// Whether [`strip`] removes a field of this name.
+pub fn is_refused(name: &HeaderName, method: &Method, trusted: bool) -> bool {
+    match class(name.as_str()) {
         Class::Harmless => false,
         Class::Claim => !trusted,
         Class::Override => matches!(*method, Method::GET | Method::HEAD),
         Class::Steering => true,
-    };
-    // Most requests have none, and an empty list takes no memory.
-    let names: Vec<HeaderName> = headers.keys().filter(|name| refused(name)).cloned().collect();
-    for name in names {
-        headers.remove(name);
     }
 }
 

@@ -69,7 +69,9 @@ impl Record {
         if let Some(entry) = &mut self.entry {
             entry.client = request.client.ip;
             entry.scheme = request.client.scheme.as_str();
-            entry.request_id = Some(request.request_id.clone());
+            if entry.says(Field::RequestId) {
+                entry.request_id = Some(request.request_id().clone());
+            }
         }
     }
 
@@ -95,7 +97,9 @@ impl Record {
     ) {
         let Some(entry) = &mut self.entry else { return };
         self.log.answered(entry, response.status(), response.headers(), after);
-        entry.age = response.headers().get(AGE).cloned();
+        if entry.says(Field::Age) {
+            entry.age = response.headers().get(AGE).cloned();
+        }
         entry.upstream = origin;
         self.says(status);
     }
@@ -104,7 +108,9 @@ impl Record {
     pub fn answered_from_store(&mut self, code: StatusCode, age: u64, status: &CacheStatus, after: Duration) {
         let Some(entry) = &mut self.entry else { return };
         (entry.status, entry.first_byte) = (code, Some(after));
-        entry.age = Some(decimal(age));
+        if entry.says(Field::Age) {
+            entry.age = Some(decimal(age));
+        }
         self.says(status);
     }
 

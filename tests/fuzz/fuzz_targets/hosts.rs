@@ -24,7 +24,7 @@ pub(crate) fn canonical(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     for scheme in [Scheme::Http, Scheme::Https] {
         let Some(host) = canonical_host(text, scheme) else { continue };
-        assert_eq!(canonical_host(&host, scheme).as_deref(), Some(host.as_str()), "another spelling");
+        assert_eq!(canonical_host(&host, scheme).as_deref(), Some(&*host), "another spelling");
         assert!(host.len() <= 253 + ":65535".len() && !host.is_empty());
         assert!(
             host.bytes()
