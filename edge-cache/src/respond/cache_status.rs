@@ -1,5 +1,6 @@
 //! `Cache-Status` (RFC 9211), and the short form of it for people.
 
+use std::cell::RefCell;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
@@ -148,31 +149,33 @@ impl CacheStatus {
     /// Adds both fields, ours last in the list (RFC 9211, section 2). `key` is what the response was looked up by,
     /// where it is to be told.
     pub fn add_to(&self, headers: &mut HeaderMap, name: &TokenRef, key: Option<&CacheKey>) {
-        let mut member = String::with_capacity(64);
-        self.write_member(name, key, &mut member);
-        // What is formatted here is always a legal field value.
-        if let Ok(value) = HeaderValue::from_str(&member) {
-            headers.append(CACHE_STATUS, value);
-        }
+        self.with_member(name, key, |member| {
+            // What is formatted here is always a legal field value.
+            if let Ok(value) = HeaderValue::from_str(member) {
+                headers.append(CACHE_STATUS, value);
+            }
+        });
         headers.insert(X_CACHE, HeaderValue::from_static(self.verdict.as_str()));
     }
 
     /// The same for a head that is written.
     pub fn write_to(&self, head: &mut HeadText, name: &TokenRef, key: Option<&CacheKey>) {
-        let mut member = String::with_capacity(64);
-        self.write_member(name, key, &mut member);
-        head.field(CACHE_STATUS, member);
+        self.with_member(name, key, |member| head.field(CACHE_STATUS, member));
         head.field(X_CACHE, self.verdict.as_str());
     }
 
-    /// Appends the member of this cache, which `name` is.
-    pub fn write_member(&self, name: &TokenRef, key: Option<&CacheKey>, out: &mut String) {
-        out.push_str(name.as_str());
-        self.write(out);
-        if let Some(key) = key {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "; key=\"{}\"", Quoted(key.as_str()));
-        }
+    /// Hands over the member of this cache, which `name` is.
+    fn with_member(&self, name: &TokenRef, key: Option<&CacheKey>, take: impl FnOnce(&str)) {
+        MEMBER.with_borrow_mut(|member| {
+            member.clear();
+            member.push_str(name.as_str());
+            self.write(member);
+            if let Some(key) = key {
+                // Writing to a String cannot fail.
+                let _ = write!(member, "; key=\"{}\"", Quoted(key.as_str()));
+            }
+            take(member);
+        });
     }
 
     /// Appends the parameters. Every response has them: formatting machinery would show in a profile.
@@ -218,6 +221,11 @@ impl CacheStatus {
             put("detail", detail);
         }
     }
+}
+
+thread_local! {
+    /// Where this thread writes a member, so that the field's value is the only allocation.
+    static MEMBER: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// What an Integer of a Structured Field holds (RFC 9651, section 3.3.1).
