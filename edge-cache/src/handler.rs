@@ -118,7 +118,7 @@ pub fn answer_at_once(
     };
     let answer = match at_hand {
         AtHand::Stored(stored, verdict) if !account.looks_at_fields() => {
-            match reply(&request.head, &stored, verdict, began.time) {
+            match reply(&request.head, request.asks, &stored, verdict, began.time) {
                 (Reply::One(reply), status) => {
                     return Some(direct::Reply::Written(account.write(reply, &status, text)));
                 }
@@ -188,7 +188,11 @@ fn at_once(cache: &Arc<Cache>, request: &mut Normalised, has_body: bool, now: Sy
             return (error::redirected(status, location), by_rule(Verdict::Redirect, request)).into();
         }
     }
-    let wishes = CacheControl::of(&request.head.headers);
+    let wishes = if request.asks.directives {
+        CacheControl::of(&request.head.headers)
+    } else {
+        CacheControl::default()
+    };
     match stored(cache, request, &wishes, now) {
         Ok(at_hand) => Step::Answer(at_hand),
         Err(_) if wishes.only_if_cached => {

@@ -1,7 +1,7 @@
-use http::header::{HeaderValue, IF_MATCH, IF_UNMODIFIED_SINCE};
+use http::header::HeaderValue;
 use http::{Method, StatusCode};
 
-use super::Normalised;
+use super::{Asks, Normalised};
 use crate::respond::Forward;
 use crate::rules::Decision;
 use crate::rules::edits::fill;
@@ -59,7 +59,7 @@ pub fn admit(request: &mut Normalised, has_body: bool) -> Admission {
     if request.live.config.rules.name_forwarded() {
         request.forward();
     }
-    let Normalised { head, key, client, upgrade, live, orders, .. } = request;
+    let Normalised { head, key, client, upgrade, live, orders, asks, .. } = request;
     let rules = &live.config.rules;
     *orders = rules.apply(head, key, client.ip);
     let decision = rules.decider(*orders).and_then(|rule| rule.decision.as_ref());
@@ -85,7 +85,9 @@ pub fn admit(request: &mut Normalised, has_body: bool) -> Admission {
     if matches!(decision, Some(Decision::Pass)) {
         return Admission::Pass(PassReason::Rule);
     }
-    if head.headers.contains_key(IF_MATCH) || head.headers.contains_key(IF_UNMODIFIED_SINCE) {
+    // After the rules, which may have taken fields away.
+    *asks = Asks::of(&head.headers);
+    if asks.precondition {
         return Admission::Pass(PassReason::Precondition);
     }
     Admission::Lookup

@@ -13,7 +13,7 @@ use http::{Method, Uri, Version, request};
 
 use super::forwarding::Forwarding;
 use super::target::canonical;
-use super::{Upgrade, steering};
+use super::{Asks, Upgrade, steering};
 use crate::fetch::OriginTime;
 use crate::key::CacheKey;
 use crate::live::Live;
@@ -31,6 +31,8 @@ pub struct Normalised {
     pub origin_time: OriginTime,
     /// It asks for another protocol on its connection.
     pub upgrade: Option<Upgrade>,
+    /// Known once the cache may answer it.
+    pub asks: Asks,
     /// The configuration that it came under.
     pub live: Arc<Live>,
     /// What the rules want done, once [`admit`](super::admit()) has asked them.
@@ -140,8 +142,9 @@ pub fn normalise(
     // Origin form, whatever the client sent (RFC 9112, section 3.2.1).
     head.uri = Uri::from(target);
     head.version = Version::HTTP_11;
-    let (request_id, origin_time, orders) = (OnceLock::new(), OriginTime::default(), Orders::default());
-    Ok(Normalised { head, forwarding, client, key, request_id, origin_time, upgrade, live, orders })
+    let (request_id, origin_time, asks, orders) =
+        (OnceLock::new(), OriginTime::default(), Asks::default(), Orders::default());
+    Ok(Normalised { head, forwarding, client, key, request_id, origin_time, upgrade, asks, live, orders })
 }
 
 /// Which fields there are that something has to be done about: most requests have none, which is seen at one look at

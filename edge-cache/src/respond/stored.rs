@@ -8,7 +8,7 @@ use bytes::Bytes;
 use common::http::decimal;
 use common::http::direct::HeadText;
 use common::http::range::{ByteRange, content_range};
-use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderValue, RANGE};
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode, request};
 
 use super::range::wanted;
@@ -17,6 +17,7 @@ use crate::coding::Decoder;
 use crate::fetch::fill::Reader;
 use crate::fetch::flights::Filling;
 use crate::policy::coding::{Coding, Form};
+use crate::request::Asks;
 use crate::store::{OF_THE_CODING, Stored};
 
 /// A response from the store: which stored fields it has, and what beside them.
@@ -44,7 +45,7 @@ pub fn from_store(
     verdict: Verdict,
     now: SystemTime,
 ) -> Answer {
-    let (reply, status) = reply(request, stored, verdict, now);
+    let (reply, status) = reply(request, Asks::of(&request.headers), stored, verdict, now);
     let response = match reply {
         Reply::One(one) => one.into_response(),
         Reply::Parts(parts) => parts,
@@ -60,9 +61,10 @@ pub enum Reply {
     Parts(Response<Body>),
 }
 
-/// [`from_store`], before it is written.
+/// [`from_store`], before it is written. `asks` are those of `request`.
 pub fn reply(
     request: &request::Parts,
+    asks: Asks,
     stored: &Arc<Stored>,
     verdict: Verdict,
     now: SystemTime,
@@ -74,7 +76,7 @@ pub fn reply(
         status.fwd_status = Some(StatusCode::NOT_MODIFIED);
         status.stored = Some(Ok(()));
     }
-    let form = form(request, stored);
+    let form = form(request, asks, stored);
     let length = stored.length_of(form);
     let weak = stored.weakens_tag(form);
     let mut reply = FromStore {
@@ -96,12 +98,12 @@ pub fn reply(
         reply.send(0, if sends_body { length } else { 0 });
         return (Reply::One(reply), status);
     }
-    if conditional::not_modified(&request.headers, stored.fields()) {
+    if asks.condition && conditional::not_modified(&request.headers, stored.fields()) {
         reply.say_nothing_of_a_body(StatusCode::NOT_MODIFIED);
         return (Reply::One(reply), status);
     }
     let wanted = match request.method {
-        Method::GET => wanted(&request.headers, stored.fields(), length, weak),
+        Method::GET if asks.range => wanted(&request.headers, stored.fields(), length, weak),
         _ => ByteRange::Whole,
     };
     match wanted {
@@ -205,9 +207,8 @@ impl FromStore {
 const ADDED: usize = 4;
 
 /// The form that the request gets: a part is one of the identity form, which a client can join with others.
-fn form(request: &request::Parts, stored: &Stored) -> Form {
-    if stored.coding != Coding::Identity && stored.has_identity_form() && request.headers.contains_key(RANGE)
-    {
+fn form(request: &request::Parts, asks: Asks, stored: &Stored) -> Form {
+    if asks.range && stored.coding != Coding::Identity && stored.has_identity_form() {
         return Form::Identity;
     }
     // What is not acceptable in any form was not found in the first place.

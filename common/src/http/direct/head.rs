@@ -13,7 +13,8 @@ pub(super) fn read(bytes: &[u8], limits: Limits) -> Option<(request::Parts, usiz
         [b'H', b'E', b'A', b'D', b' ', ..] => Method::HEAD,
         _ => return None,
     };
-    let (length, framing) = Scanner::new(Kind::Request, limits).advance(bytes).ok()??;
+    let mut scanner = Scanner::new(Kind::Request, limits);
+    let (length, framing) = scanner.advance(bytes).ok()??;
     let Framing { is_http_11: true, length: None, is_chunked: false, .. } = framing else { return None };
     // One piece of memory, which the target and the values of fields are parts of.
     let block = Bytes::copy_from_slice(bytes.get(..length)?);
@@ -23,13 +24,12 @@ pub(super) fn read(bytes: &[u8], limits: Limits) -> Option<(request::Parts, usiz
     head.method = method;
     head.uri = Uri::from_maybe_shared(target).ok()?;
     head.version = Version::HTTP_11;
-    head.headers = fields(&block, line + 1)?;
+    head.headers = fields(&block, line + 1, scanner.fields())?;
     Some((head, length))
 }
 
-/// The fields from `at` on, which the [`Scanner`] has found in order.
-fn fields(block: &Bytes, mut at: usize) -> Option<HeaderMap> {
-    let count = memchr::memchr_iter(b'\n', block.get(at..)?).count().saturating_sub(1);
+/// The `count` fields from `at` on, which the [`Scanner`] has found in order.
+fn fields(block: &Bytes, mut at: usize, count: usize) -> Option<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(count);
     loop {
         let rest = block.get(at..)?;

@@ -105,6 +105,11 @@ impl Scanner {
         }
     }
 
+    /// Fields that were there so far.
+    pub const fn fields(&self) -> usize {
+        self.fields
+    }
+
     fn check_size(&self, length: usize) -> Result<(), Violation> {
         if length <= self.limits.bytes {
             return Ok(());
