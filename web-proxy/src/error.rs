@@ -153,7 +153,7 @@ fn describe(failure: &Failure) -> (Kind, StatusCode, &'static str) {
             ServeError::Body(FileBodyError::Changed | FileBodyError::Shrunk) => {
                 (Kind::Error, StatusCode::SERVICE_UNAVAILABLE, "The file is being written at the moment.")
             }
-            ServeError::Body(FileBodyError::Io(_) | FileBodyError::TimedOut) => {
+            ServeError::Body(FileBodyError::Io(_) | FileBodyError::TimedOut | FileBodyError::NotCached) => {
                 (Kind::Error, StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read at the moment.")
             }
         },

@@ -6,6 +6,8 @@
 //!    others wait for ([`crate::on_demand`]), or name a file to send ([`crate::handover`]).
 //! 4. Or say what is wrong ([`crate::error`]).
 //! 5. Note it when its response is over ([`crate::respond`]).
+//!
+//! [`at_once`] does the same where nothing is to be waited for.
 
 use std::sync::Arc;
 
@@ -13,19 +15,22 @@ use common::http::access_log::Began;
 use common::http::forwarded::Scheme;
 use common::http::strict::Violation;
 use common::listener::Peer;
-use http::{Method, Request, Response};
+use futures_util::FutureExt as _;
+use http::{Method, Request, Response, StatusCode, request};
 use hyper::body::Incoming;
 
+use crate::docroot::{MapError, Wait};
 use crate::error::{self, Failure};
 use crate::fastcgi::{self, Ran};
 use crate::handover;
 use crate::on_demand;
 use crate::request::{ClientBody, Received, Refusal};
 use crate::respond::{Body, Kind, Record};
-use crate::route::{Route, Routed, Script, StaticFile};
+use crate::route::{Route, RouteError, Routed, Script, StaticFile};
 use crate::rules::Orders;
 use crate::site::Site;
-use crate::static_files::{self, ServeError};
+use crate::static_files::file_cache::Outcome;
+use crate::static_files::{self, ServeError, Served};
 
 /// `violation`: the request stands in for one that was not in order.
 pub async fn handle(
@@ -47,10 +52,11 @@ pub async fn handle(
         Ok(request) => {
             record.identify(&request);
             let (orders, outcome) = answer(&site, &request, body, &mut record).await;
-            let (kind, mut response) = outcome.unwrap_or_else(|failure| failed(&site, &request, &failure));
-            orders.edits().for_each(|edits| edits.of_response(response.headers_mut()));
-            let Received { method, version, headers, .. } = &request;
-            (kind, site.config.compress.apply(method, *version, headers, response))
+            let (kind, response, failure) = respond(&site, &request, &orders, outcome);
+            if let Some(failure) = failure {
+                tell(&request, &failure, response.status());
+            }
+            (kind, response)
         }
         Err(refusal) => {
             if refusal != Refusal::ServerOptions {
@@ -64,6 +70,70 @@ pub async fn handle(
     };
     record.answered(kind, &response);
     response.map(|body| body.recorded(record))
+}
+
+/// The response of [`handle`] to a GET or HEAD without a body, if nothing has to be waited for, nothing has to run and its
+/// length is known; else nothing has happened, and the request goes the ordinary way.
+pub fn at_once(
+    site: &Arc<Site>,
+    peer: &Peer,
+    scheme: Scheme,
+    head: request::Parts,
+) -> Option<Response<Body>> {
+    // What a script is making is waited for.
+    if !is_retrieval(&head.method) || site.flights.are_any() {
+        return None;
+    }
+    let entry = site.access_log.entry(Began::now(), peer.ip(), scheme.as_str(), &head);
+    let request = Received::of(head, *peer, scheme, &site.config.trusted_proxies).ok()?;
+    let Routed { orders, route } = site.router.route(&request, Wait::Never).now_or_never()?;
+    let (outcome, counted) = match route {
+        Ok(Route::File(file)) => {
+            let hit = file.is_kept().then_some(Outcome::Hit);
+            match serve(site, &request, *file, &orders, Wait::Never).now_or_never()? {
+                Ok(Served { response, outcome }) => (Ok((Kind::Static, response)), hit.or(outcome)),
+                // The ordinary way waits, or looks once more.
+                Err(ServeError::Body(_)) => return None,
+                Err(error) => (Err(error.into()), hit),
+            }
+        }
+        Ok(Route::Script(_)) | Err(RouteError::Map(MapError::NotCached)) => return None,
+        Ok(Route::Redirect(redirect)) => (Ok((Kind::Static, error::redirect(&redirect))), None),
+        Err(error) => (Err(error.into()), None),
+    };
+    let (kind, response, failure) = respond(site, &request, &orders, outcome);
+    if response.body().is_coded() {
+        return None;
+    }
+    if let Some(failure) = failure {
+        tell(&request, &failure, response.status());
+    }
+    if let Some(outcome) = counted {
+        site.router.files.count(outcome);
+    }
+    let mut record = Record::begin(&site.metrics, &site.access_log, entry);
+    record.identify(&request);
+    record.answered(kind, &response);
+    Some(response.map(|body| body.recorded(record)))
+}
+
+/// The outcome, or the page that tells of the failure, as rules want it, and compressed if that is worth it.
+fn respond(
+    site: &Site,
+    request: &Received,
+    orders: &Orders<'_>,
+    outcome: Result<(Kind, Response<Body>), Failure>,
+) -> (Kind, Response<Body>, Option<Failure>) {
+    let (kind, mut response, failure) = match outcome {
+        Ok((kind, response)) => (kind, response, None),
+        Err(failure) => {
+            let (kind, response) = error::answer(&failure, &site.config.error_pages);
+            (kind, response, Some(failure))
+        }
+    };
+    orders.edits().for_each(|edits| edits.of_response(response.headers_mut()));
+    let Received { method, version, headers, .. } = request;
+    (kind, site.config.compress.apply(method, *version, headers, response), failure)
 }
 
 /// What became of a request.
@@ -108,16 +178,16 @@ async fn answer_one<'r>(
     body: ClientBody,
     record: &mut Record,
 ) -> (Orders<'r>, Result<Answer, Failure>) {
-    let Routed { mut orders, mut route } = site.router.route(request).await;
+    let Routed { mut orders, mut route } = site.router.route(request, Wait::Allowed).await;
     if matches!(route, Ok(Route::File(_))) && on_demand::settled(site, request).await {
-        Routed { orders, route } = site.router.route(request).await;
+        Routed { orders, route } = site.router.route(request, Wait::Allowed).await;
     }
     if let Ok(Route::File(file)) = route {
         match send(site, request, *file, &orders).await {
             // Replaced, written to or gone since it was found: looking once more finds what is there now.
             Err(Failure::File(ServeError::Body(error))) => {
                 tracing::debug!(request_id = request.id.to_str().unwrap_or("-"), %error, "trying once more");
-                Routed { orders, route } = site.router.route(request).await;
+                Routed { orders, route } = site.router.route(request, Wait::Allowed).await;
             }
             sent => return (orders, sent),
         }
@@ -162,19 +232,34 @@ pub async fn send(
     file: StaticFile,
     orders: &Orders<'_>,
 ) -> Result<Answer, Failure> {
-    let (settings, cache, expires) = (&site.config.files, &site.router.files, orders.expires());
-    let response =
-        static_files::serve(settings, cache, &request.method, &request.headers, file, expires).await?;
+    let files = &site.router.files;
+    if file.is_kept() {
+        files.count(Outcome::Hit);
+    }
+    let Served { response, outcome } = serve(site, request, file, orders, Wait::Allowed).await?;
+    if let Some(outcome) = outcome {
+        files.count(outcome);
+    }
     Ok(Answer::Response(Kind::Static, response))
+}
+
+async fn serve(
+    site: &Site,
+    request: &Received,
+    file: StaticFile,
+    orders: &Orders<'_>,
+    wait: Wait,
+) -> Result<Served, ServeError> {
+    let (settings, cache, expires) = (&site.config.files, &site.router.files, orders.expires());
+    static_files::serve(settings, cache, &request.method, &request.headers, file, expires, wait).await
 }
 
 const fn is_retrieval(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-fn failed(site: &Site, request: &Received, failure: &Failure) -> (Kind, Response<Body>) {
-    let (kind, response) = error::answer(failure, &site.config.error_pages);
-    let status = response.status().as_u16();
+fn tell(request: &Received, failure: &Failure, status: StatusCode) {
+    let status = status.as_u16();
     let (request_id, target) = (request.id.to_str().unwrap_or("-"), &*request.target());
     // A file that the application names and that is not there is the application's mistake.
     if status >= 500 || matches!(failure, Failure::Handover(_)) {
@@ -182,5 +267,4 @@ fn failed(site: &Site, request: &Received, failure: &Failure) -> (Kind, Response
     } else {
         tracing::debug!(request_id, status, target, %failure, "not answered");
     }
-    (kind, response)
 }

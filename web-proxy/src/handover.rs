@@ -18,7 +18,7 @@ use http::header::{
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
 
-use crate::docroot::{Docroot, Followed, Found, MapError, Mapped};
+use crate::docroot::{Docroot, Followed, Found, MapError, Mapped, Wait};
 use crate::request::Received;
 use crate::respond::Body;
 use crate::route::path::{PathError, UrlPath, encoded};
@@ -119,10 +119,10 @@ pub async fn take(
     let mut again = true;
     loop {
         let file = found(&files, &path, &value).await?;
-        match static_files::serve(&site.config.files, &site.router.files, method, conditions, file, None)
-            .await
-        {
-            Ok(sent) => return Ok(joined(head.headers, sent)),
+        let (settings, cache, wait) = (&site.config.files, &site.router.files, Wait::Allowed);
+        match static_files::serve(settings, cache, method, conditions, file, None, wait).await {
+            // Its source is of no cache: there is nothing to count.
+            Ok(sent) => return Ok(joined(head.headers, sent.response)),
             Err(ServeError::Guard(Guard::Source | Guard::Method)) => {
                 return Err(HandoverError::Script(value));
             }
@@ -138,7 +138,7 @@ async fn found(
     path: &UrlPath,
     value: &HeaderValue,
 ) -> Result<StaticFile, HandoverError> {
-    let mapped = map(files, path).await;
+    let mapped = map(files, path, Wait::Allowed).await;
     let mapped = mapped.map_err(|cause| HandoverError::Map { value: value.clone(), cause })?;
     match mapped {
         Mapped { found: Found::File(file, metadata), end } if end == path.as_bytes().len() => {

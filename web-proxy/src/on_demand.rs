@@ -18,6 +18,7 @@ use http::{Response, StatusCode};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::docroot::Wait;
 use crate::error::Failure;
 use crate::handler::{Answer, run, send};
 use crate::request::{ClientBody, Received};
@@ -117,7 +118,7 @@ pub async fn make<'r>(
 
 /// Waits for the script that is making this file, if one is.
 pub async fn settled(site: &Site, request: &Received) -> bool {
-    if site.flights.count.load(Ordering::Acquire) == 0 {
+    if !site.flights.are_any() {
         return false;
     }
     let Some(flight) = site.flights.of(&request.target()) else { return false };
@@ -156,7 +157,7 @@ async fn appears<'r>(
 
 /// The file, if it is there now.
 async fn look<'r>(site: &'r Site, request: &Received) -> Option<(Box<StaticFile>, Orders<'r>)> {
-    let Routed { orders, route } = site.router.route(request).await;
+    let Routed { orders, route } = site.router.route(request, Wait::Allowed).await;
     match route {
         Ok(Route::File(file)) => Some((file, orders)),
         _ => None,
@@ -164,6 +165,11 @@ async fn look<'r>(site: &'r Site, request: &Received) -> Option<(Box<StaticFile>
 }
 
 impl Flights {
+    /// Whether a script is making a file, whichever.
+    pub fn are_any(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+    }
+
     fn join(&self, target: &str) -> Turn {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = under_way.get(target) {

@@ -11,7 +11,7 @@ use common::http::forwarded::{Scheme, TrustedProxies};
 use common::listener::Peer;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{Request, request};
-use web_proxy::docroot::Followed;
+use web_proxy::docroot::{Followed, Wait};
 use web_proxy::request::Received;
 use web_proxy::route::Router;
 use web_proxy::route::path::UrlPath;
@@ -66,7 +66,7 @@ fn route(c: &mut Criterion) {
         let trusted = TrustedProxies::new(Vec::new());
         let request = Received::of(head(target), peer(), Scheme::Http, &trusted).unwrap();
         group.bench_function(name, |b| {
-            b.iter(|| drop(runtime.block_on(router.route(black_box(&request)))));
+            b.iter(|| drop(runtime.block_on(router.route(black_box(&request), Wait::Allowed))));
         });
     }
     group.finish();

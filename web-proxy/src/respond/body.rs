@@ -6,6 +6,7 @@ use http_body::{Frame, SizeHint};
 
 use super::Record;
 use super::coded_body::CodedBody;
+use crate::docroot::Wait;
 use crate::fastcgi::{RelayBody, Truncated};
 use crate::static_files::{Coding, FileBody, FileBodyError, FileParts};
 
@@ -67,12 +68,26 @@ impl Body {
         Self { source, ended: false, failed: false, record: None }
     }
 
+    /// Reads the first piece of a file ahead: what fails until then can still be answered properly.
+    pub async fn prime(&mut self, wait: Wait) -> Result<(), FileBodyError> {
+        match &mut self.source {
+            Source::File(body) => body.prime(wait).await,
+            Source::Parts(body) => body.prime(wait).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Compresses what is not yet sent.
     #[must_use]
     pub fn coded(mut self, coding: Coding) -> Self {
         let source = std::mem::replace(&mut self.source, Source::Empty);
         self.source = Source::Coded(Box::new(CodedBody::new(source, coding)));
         self
+    }
+
+    /// Whether it is compressed on its way, so that nobody knows its length.
+    pub const fn is_coded(&self) -> bool {
+        matches!(self.source, Source::Coded(_))
     }
 
     /// Notes the request when this body is over.

@@ -109,11 +109,12 @@ enum What {
 }
 
 impl Router {
-    pub async fn route(&self, request: &Received) -> Routed<'_> {
+    /// Where nobody waits, it is [`MapError::NotCached`] for want of waiting, and the future is ready at once.
+    pub async fn route(&self, request: &Received, wait: Wait) -> Routed<'_> {
         let mut orders = Orders::default();
         // One docroot for all of a request, whatever happens to the link to it.
         let docroot = self.docroot.current();
-        let route = self.find(&docroot, request, &mut orders).await;
+        let route = self.find(&docroot, request, &mut orders, wait).await;
         Routed { orders, route }
     }
 
@@ -122,22 +123,23 @@ impl Router {
         docroot: &Arc<Docroot>,
         request: &Received,
         orders: &mut Orders<'r>,
+        wait: Wait,
     ) -> Result<Route, RouteError> {
         let path = &request.path;
-        let place = self.look(docroot, path).await?;
+        let place = self.look(docroot, path, wait).await?;
         if let Some(redirect) = self.apply_rules(request, path, &place, orders)? {
             return Ok(Route::Redirect(redirect));
         }
         match place.what {
             What::File(source) => classify(docroot, path, place.end, source, orders),
-            What::Directory if path.has_trailing_slash() => self.index(docroot, request, orders).await,
+            What::Directory if path.has_trailing_slash() => self.index(docroot, request, orders, wait).await,
             What::Directory => Ok(Route::Redirect(Redirect::to_slash(request))),
-            What::Nothing => self.front_controller(docroot, orders).await,
+            What::Nothing => self.front_controller(docroot, orders, wait).await,
         }
     }
 
     /// What is at `path`, in memory or on the disk.
-    async fn look(&self, docroot: &Arc<Docroot>, path: &UrlPath) -> Result<Place, MapError> {
+    async fn look(&self, docroot: &Arc<Docroot>, path: &UrlPath, wait: Wait) -> Result<Place, MapError> {
         let known = if is_script(path.below(path.as_bytes().len())) {
             Err(Look::default())
         } else {
@@ -149,7 +151,7 @@ impl Router {
             }
             Err(look) => look,
         };
-        let Mapped { end, found } = map(docroot, path).await?;
+        let Mapped { end, found } = map(docroot, path, wait).await?;
         let what = match found {
             Found::File(file, metadata) => {
                 What::File(Source::Opened(Box::new(Opened { file, metadata, look })))
@@ -168,10 +170,11 @@ impl Router {
         docroot: &Arc<Docroot>,
         request: &Received,
         orders: &mut Orders<'r>,
+        wait: Wait,
     ) -> Result<Route, RouteError> {
         for name in &self.index {
             let path = request.path.entry(name);
-            let place = self.look(docroot, &path).await?;
+            let place = self.look(docroot, &path, wait).await?;
             if matches!(place.what, What::File(_)) {
                 if let Some(redirect) = self.apply_rules(request, &path, &place, orders)? {
                     return Ok(Route::Redirect(redirect));
@@ -187,10 +190,11 @@ impl Router {
         &self,
         docroot: &Arc<Docroot>,
         orders: &Orders<'_>,
+        wait: Wait,
     ) -> Result<Route, RouteError> {
         let script = orders.front_controller().unwrap_or(&self.front_controller);
         let FrontController(Some(path)) = script else { return Err(RouteError::NotFound) };
-        match self.look(docroot, path).await? {
+        match self.look(docroot, path, wait).await? {
             Place { end, what: What::File(source) } if end == path.trimmed_len() => {
                 match classify(docroot, path, end, source, orders)? {
                     Route::Script(script) => {
@@ -228,7 +232,9 @@ impl Router {
             client: request.client.ip,
         };
         let Some((rule, decision)) = self.rules.apply(&subject, mapped, orders) else { return Ok(None) };
-        tracing::debug!(rule = &*rule.name, ?decision, "a rule decides");
+        if !matches!(decision, Decision::Serve) {
+            tracing::debug!(rule = &*rule.name, ?decision, "a rule decides");
+        }
         match decision {
             Decision::Serve => Ok(None),
             Decision::Deny(status) => Err(RouteError::Denied { rule: rule.name.clone(), status: *status }),
@@ -240,9 +246,9 @@ impl Router {
 }
 
 /// What of `path` is in `docroot`, without leaving this thread if the kernel knows the answer.
-pub async fn map(docroot: &Arc<Docroot>, path: &UrlPath) -> Result<Mapped, MapError> {
+pub async fn map(docroot: &Arc<Docroot>, path: &UrlPath, wait: Wait) -> Result<Mapped, MapError> {
     match docroot.map(path, Wait::Never) {
-        Err(MapError::NotCached) => {}
+        Err(MapError::NotCached) if wait == Wait::Allowed => {}
         known => return known,
     }
     let (docroot, path) = (Arc::clone(docroot), path.clone());
@@ -286,6 +292,11 @@ impl Redirect {
 }
 
 impl StaticFile {
+    /// Whether the file system was not asked.
+    pub const fn is_kept(&self) -> bool {
+        matches!(self.source, Source::Kept(_))
+    }
+
     /// The last segment.
     pub fn name(&self) -> &[u8] {
         split(self.path.as_bytes()).1

@@ -52,7 +52,7 @@ fn router(tree: &TempDir, preset: Preset) -> Router {
 
 async fn described(router: &Router, raw: &str) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    match router.route(&Received::get(raw)).await.route {
+    match router.route(&Received::get(raw), Wait::Allowed).await.route {
         Ok(Route::File(file)) => format!("file {}", text(file.path.as_bytes())),
         Ok(Route::Script(Script { name, path_info, query, on_demand, .. })) => {
             let (info, query) =
@@ -175,19 +175,20 @@ async fn rules_are_asked_for_a_file_in_memory_too() {
     let request = Received::get("/robots.txt");
     let end = Instant::now() + test_support::wait::DEADLINE;
     loop {
-        let Ok(Route::File(file)) = router.route(&request).await.route else { panic!("no file") };
+        let Ok(Route::File(file)) = router.route(&request, Wait::Allowed).await.route else {
+            panic!("no file")
+        };
         if matches!(file.source, Source::Kept(_)) {
             break;
         }
         // It has to be left alone for a while first.
         assert!(Instant::now() < end, "it is not kept");
         let headers = HeaderMap::new();
-        static_files::serve(&settings, &router.files, &http::Method::GET, &headers, *file, None)
-            .await
-            .unwrap();
+        let (method, wait) = (http::Method::GET, Wait::Allowed);
+        static_files::serve(&settings, &router.files, &method, &headers, *file, None, wait).await.unwrap();
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let denied = router.route(&Received::get("/robots.txt?closed")).await.route;
+    let denied = router.route(&Received::get("/robots.txt?closed"), Wait::Allowed).await.route;
     assert!(matches!(denied, Err(RouteError::Denied { .. })), "{denied:?}");
-    assert!(matches!(router.route(&request).await.route, Ok(Route::File(_))));
+    assert!(matches!(router.route(&request, Wait::Allowed).await.route, Ok(Route::File(_))));
 }

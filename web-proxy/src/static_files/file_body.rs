@@ -45,6 +45,13 @@ enum Reading<C> {
     Failed,
 }
 
+/// What reading without waiting has come to.
+enum Cached<C> {
+    Read(Result<Bytes, FileBodyError>),
+    /// The kernel does not have it; the memory is for whoever waits.
+    Unknown(C, BytesMut),
+}
+
 /// A piece of memory, and how many bytes of it were read.
 type Filled = (BytesMut, usize);
 
@@ -92,6 +99,9 @@ pub enum FileBodyError {
     Changed,
     #[error("the file was not read within {READ_TIMEOUT:?}")]
     TimedOut,
+    /// The kernel would have to read from the disk first, and nobody was to wait.
+    #[error("not in the kernel's cache")]
+    NotCached,
     #[error("the file cannot be read: {0}")]
     Io(#[from] io::Error),
 }
@@ -103,9 +113,10 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) async fn read_whole(
     file: File,
     metadata: &Metadata,
+    wait: Wait,
 ) -> Result<(File, Option<Bytes>), FileBodyError> {
     let mut body = FileBody::new(file, Version::of(metadata), 0, metadata.len());
-    body.prime().await?;
+    body.prime(wait).await?;
     let FileBody { reading: Reading::Idle(file), primed, left, .. } = body else {
         return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
     };
@@ -138,9 +149,16 @@ impl<C: Content> FileBody<C> {
     }
 
     /// Reads the first piece ahead.
-    pub async fn prime(&mut self) -> Result<(), FileBodyError> {
+    pub async fn prime(&mut self, wait: Wait) -> Result<(), FileBodyError> {
         if self.left > 0 && self.primed.is_none() {
-            self.primed = Some(poll_fn(|cx| self.poll_read(cx)).await?);
+            let piece = match wait {
+                Wait::Never => match self.read_cached() {
+                    Cached::Read(piece) => piece,
+                    Cached::Unknown(..) => Err(FileBodyError::NotCached),
+                },
+                Wait::Allowed => poll_fn(|cx| self.poll_read(cx)).await,
+            };
+            self.primed = Some(piece?);
         }
         Ok(())
     }
@@ -161,28 +179,49 @@ impl<C: Content> FileBody<C> {
         Poll::Ready(Some(piece))
     }
 
+    /// The piece at `offset`, if that takes no waiting. After an error there is nothing more.
+    fn read_cached(&mut self) -> Cached<C> {
+        let wanted = Wanted { offset: self.offset, left: self.left, opened: self.opened };
+        match std::mem::replace(&mut self.reading, Reading::Failed) {
+            Reading::Idle(content) => {
+                let mut piece = self.pieces.memory(wanted.left);
+                let Some(read) = content.read_cached(wanted.offset, &mut piece) else {
+                    return Cached::Unknown(content, piece);
+                };
+                Cached::Read(wanted.check(&content, piece.len(), read, Wait::Never).map(|()| {
+                    self.reading = Reading::Idle(content);
+                    self.pieces.filled(piece, read, read as u64 >= wanted.left)
+                }))
+            }
+            // Somebody waits for it already.
+            waiting_or_failed => {
+                self.reading = waiting_or_failed;
+                Cached::Read(Err(io::Error::from(io::ErrorKind::BrokenPipe).into()))
+            }
+        }
+    }
+
     /// The piece at `offset`. After an error there is nothing more.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, FileBodyError>> {
         let wanted = Wanted { offset: self.offset, left: self.left, opened: self.opened };
+        if matches!(self.reading, Reading::Idle(_)) {
+            let (content, mut piece) = match self.read_cached() {
+                Cached::Read(piece) => return Poll::Ready(piece),
+                Cached::Unknown(content, piece) => (content, piece),
+            };
+            self.deadline = Some(Box::pin(tokio::time::sleep(READ_TIMEOUT)));
+            self.reading = Reading::Waiting(tokio::task::spawn_blocking(move || {
+                let read = content.read(wanted.offset, &mut piece).map_err(FileBodyError::from);
+                let read = read
+                    .and_then(|read| wanted.check(&content, piece.len(), read, Wait::Allowed).map(|()| read));
+                (content, read.map(|read| (piece, read)))
+            }));
+        }
         let mut waiting = match std::mem::replace(&mut self.reading, Reading::Failed) {
-            Reading::Idle(content) => {
-                let mut piece = self.pieces.memory(wanted.left);
-                let length = piece.len();
-                if let Some(read) = content.read_cached(wanted.offset, &mut piece) {
-                    wanted.check(&content, length, read, Wait::Never)?;
-                    self.reading = Reading::Idle(content);
-                    return Poll::Ready(Ok(self.pieces.filled(piece, read, read as u64 >= self.left)));
-                }
-                self.deadline = Some(Box::pin(tokio::time::sleep(READ_TIMEOUT)));
-                tokio::task::spawn_blocking(move || {
-                    let read = content.read(wanted.offset, &mut piece).map_err(FileBodyError::from);
-                    let read = read
-                        .and_then(|read| wanted.check(&content, length, read, Wait::Allowed).map(|()| read));
-                    (content, read.map(|read| (piece, read)))
-                })
-            }
             Reading::Waiting(waiting) => waiting,
-            Reading::Failed => return Poll::Ready(Err(io::Error::from(io::ErrorKind::BrokenPipe).into())),
+            Reading::Idle(_) | Reading::Failed => {
+                return Poll::Ready(Err(io::Error::from(io::ErrorKind::BrokenPipe).into()));
+            }
         };
         let Poll::Ready(done) = Pin::new(&mut waiting).poll(cx) else {
             let late = self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());

@@ -8,6 +8,7 @@ use common::http::range::multipart::Step;
 
 use super::file_body::{Readable, Version};
 use super::{FileBody, FileBodyError};
+use crate::docroot::Wait;
 
 /// The body of a multipart response from a file.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ impl FileParts {
     }
 
     /// Reads the first piece of the first part ahead.
-    pub async fn prime(&mut self) -> Result<(), FileBodyError> {
+    pub async fn prime(&mut self, wait: Wait) -> Result<(), FileBodyError> {
         while self.content.left() == 0 {
             match self.steps.next() {
                 Some(Step::Text(text)) if self.head.is_none() => self.head = Some(text),
@@ -37,7 +38,7 @@ impl FileParts {
                 Some(Step::Text(_)) | None => return Ok(()),
             }
         }
-        self.content.prime().await
+        self.content.prime(wait).await
     }
 
     pub const fn left(&self) -> u64 {
@@ -92,7 +93,7 @@ mod tests {
         let parts = [Part { start: 390_000, end: 400_000 }, Part { start: 1, end: 300_001 }];
         for mut body in parts_of(&content, || Multipart::new(&parts, 400_000, None)) {
             let length = body.left();
-            body.prime().await.unwrap();
+            body.prime(Wait::Allowed).await.unwrap();
             let mut sent = Vec::new();
             while let Some(piece) = poll_fn(|cx| body.poll_piece(cx)).await {
                 sent.extend_from_slice(&piece.unwrap());

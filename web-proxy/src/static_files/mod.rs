@@ -39,7 +39,7 @@ pub use content_type::{OwnType, Types};
 pub use file_body::{FileBody, FileBodyError, READ_TIMEOUT};
 use file_body::{Readable, Version};
 pub use file_cache::FileCache;
-use file_cache::{Content, Kept, Opened, Source, Wanted};
+use file_cache::{Content, Kept, Opened, Outcome, Source, Wanted};
 pub use file_parts::FileParts;
 pub use guard::Guard;
 pub(crate) use guard::is_source;
@@ -47,7 +47,7 @@ use negotiate::Decision;
 pub use settings::{FileOptions, Immutable, Settings};
 pub use validators::Validators;
 
-use crate::docroot::Docroot;
+use crate::docroot::{Docroot, Wait};
 use crate::respond::Body;
 use crate::route::StaticFile;
 use crate::route::path::UrlPath;
@@ -82,7 +82,16 @@ struct Representation {
     content_length: Option<HeaderValue>,
 }
 
-/// The response to a request for `file`, which may be kept for as long as `expires` says, or why it is not sent.
+/// A file on its way.
+#[derive(Debug)]
+pub struct Served {
+    pub response: Response<Body>,
+    /// What is to be counted of a file that was opened, once it is sent.
+    pub outcome: Option<Outcome>,
+}
+
+/// The response to a request for `file`, which may be kept for as long as `expires` says, or why it is not sent. Where
+/// nobody waits, it is [`FileBodyError::NotCached`] for want of waiting, and the future is ready at once.
 pub async fn serve(
     settings: &Settings,
     cache: &FileCache,
@@ -90,10 +99,12 @@ pub async fn serve(
     request: &HeaderMap,
     file: StaticFile,
     expires: Option<Duration>,
-) -> Result<Response<Body>, ServeError> {
+    wait: Wait,
+) -> Result<Served, ServeError> {
     guard::check(method, file.name())?;
     if method == Method::OPTIONS {
-        return Ok(response(StatusCode::NO_CONTENT, [(ALLOW, METHODS)], Body::empty()));
+        let response = response(StatusCode::NO_CONTENT, [(ALLOW, METHODS)], Body::empty());
+        return Ok(Served { response, outcome: None });
     }
     let now = SystemTime::now();
     let kind = kind_of(&file, &settings.types);
@@ -108,16 +119,17 @@ pub async fn serve(
     let varies = has_forms || file.coding.is_some();
     let wanted = if has_forms { preferred(Accepted::of(request), &settings.precompressed) } else { vec![] };
     let StaticFile { path, source, docroot, .. } = file;
-    let source = match source {
+    let (source, outcome) = match source {
         Source::Opened(opened) => {
-            let wanted = Wanted { has_forms, is_read: method != Method::HEAD, now };
+            let wanted = Wanted { has_forms, is_read: method != Method::HEAD, now, wait };
             cache.settle(settings, &docroot, &path, opened, wanted).await?
         }
-        kept @ Source::Kept(_) => kept,
+        kept @ Source::Kept(_) => (kept, None),
     };
+    let place = (&docroot, &path);
     let representation = match source {
-        Source::Kept(kept) => choose_kept(&docroot, &path, &kept, kind, wanted, now).await,
-        Source::Opened(opened) => choose(&docroot, &path, opened, kind, wanted, now).await,
+        Source::Kept(kept) => choose_kept(place, &kept, kind, wanted, now, wait).await?,
+        Source::Opened(opened) => choose(place, opened, kind, wanted, now, wait).await?,
     };
 
     let length = representation.length;
@@ -132,7 +144,7 @@ pub async fn serve(
         }
         Decision::NotModified => response(StatusCode::NOT_MODIFIED, [], Body::empty()),
         Decision::Send(ByteRange::Part { start, end }) => {
-            let mut part = representation.bytes(method, StatusCode::PARTIAL_CONTENT, start, end).await?;
+            let mut part = representation.bytes(method, StatusCode::PARTIAL_CONTENT, start, end);
             part.headers_mut().insert(CONTENT_RANGE, content_range(Some((start, end)), length));
             part
         }
@@ -143,14 +155,14 @@ pub async fn serve(
                 (CONTENT_TYPE, multipart.content_type()),
                 (CONTENT_LENGTH, HeaderValue::from(multipart.length())),
             ];
-            let mut body = FileParts::new(representation.content, representation.version, multipart);
-            body.prime().await?;
+            let body = FileParts::new(representation.content, representation.version, multipart);
             response(StatusCode::PARTIAL_CONTENT, fields, Body::parts(body))
         }
         Decision::Send(ByteRange::Whole | ByteRange::Parts(_)) => {
-            representation.bytes(method, StatusCode::OK, 0, length).await?
+            representation.bytes(method, StatusCode::OK, 0, length)
         }
     };
+    response.body_mut().prime(wait).await?;
     let headers = response.headers_mut();
     if varies {
         headers.insert(VARY, ACCEPT_ENCODING);
@@ -161,7 +173,7 @@ pub async fn serve(
         headers.insert(ETAG, etag);
         describe(&mut response, lifetime, now);
     }
-    Ok(response)
+    Ok(Served { response, outcome })
 }
 
 /// By its name, unless a rule has said otherwise.
@@ -181,40 +193,40 @@ fn kind_of(file: &StaticFile, types: &Types) -> Kind {
 
 /// The best of the `wanted` forms that there is, or the file itself.
 async fn choose(
-    docroot: &Arc<Docroot>,
-    path: &UrlPath,
+    (docroot, path): (&Arc<Docroot>, &UrlPath),
     opened: Box<Opened>,
     kind: Kind,
     wanted: Vec<Coding>,
     now: SystemTime,
-) -> Representation {
+    wait: Wait,
+) -> Result<Representation, FileBodyError> {
     let Opened { file, metadata, .. } = *opened;
     let form = if wanted.is_empty() {
         None
     } else {
-        siblings::find(docroot, path, siblings::Times::of(&metadata), wanted).await
+        siblings::find(docroot, path, siblings::Times::of(&metadata), wanted, wait).await?
     };
-    match form {
+    Ok(match form {
         Some(form) => Representation::coded(form, kind, now),
         None => Representation::opened(file, &metadata, None, kind, now),
-    }
+    })
 }
 
 /// The same of a file in memory.
 async fn choose_kept(
-    docroot: &Arc<Docroot>,
-    path: &UrlPath,
+    (docroot, path): (&Arc<Docroot>, &UrlPath),
     kept: &Kept,
     mut kind: Kind,
     wanted: Vec<Coding>,
     now: SystemTime,
-) -> Representation {
+    wait: Wait,
+) -> Result<Representation, FileBodyError> {
     // Nobody has looked for them, since only a rule makes this a type that has forms.
     if kept.forms.is_none()
         && !wanted.is_empty()
-        && let Some(form) = siblings::find(docroot, path, kept.plain.times(), wanted.clone()).await
+        && let Some(form) = siblings::find(docroot, path, kept.plain.times(), wanted.clone(), wait).await?
     {
-        return Representation::coded(form, kind, now);
+        return Ok(Representation::coded(form, kind, now));
     }
     let forms = kept.forms.as_deref().unwrap_or_default();
     let form = wanted.iter().find_map(|wanted| forms.iter().find(|(coding, _)| coding == wanted));
@@ -225,7 +237,13 @@ async fn choose_kept(
         }
         None => &kept.plain,
     };
-    Representation::kept(content, kind)
+    Ok(Representation::kept(content, kind))
+}
+
+impl From<siblings::NotCached> for FileBodyError {
+    fn from(_: siblings::NotCached) -> Self {
+        Self::NotCached
+    }
 }
 
 impl Representation {
@@ -261,22 +279,12 @@ impl Representation {
 
     /// Its bytes from `start` up to, without, `end`, with what describes them; a 304 leaves that out
     /// (RFC 9110, section 15.4.5).
-    async fn bytes(
-        self,
-        method: &Method,
-        status: StatusCode,
-        start: u64,
-        end: u64,
-    ) -> Result<Response<Body>, FileBodyError> {
+    fn bytes(self, method: &Method, status: StatusCode, start: u64, end: u64) -> Response<Body> {
         let body = match self.content {
             _ if *method == Method::HEAD => Body::empty(),
             // A range is one of this length.
             Readable::Kept(bytes, _) => Body::page(bytes.slice(start as usize..end as usize)),
-            content @ Readable::File(_) => {
-                let mut body = FileBody::new(content, self.version, start, end);
-                body.prime().await?;
-                Body::file(body)
-            }
+            content @ Readable::File(_) => Body::file(FileBody::new(content, self.version, start, end)),
         };
         let length = match self.content_length {
             Some(whole) if end - start == self.length => whole,
@@ -284,7 +292,7 @@ impl Representation {
         };
         let fields = [(CONTENT_TYPE, self.kind.media_type), (CONTENT_LENGTH, length)];
         let coding = self.kind.coding.map(|coding| (CONTENT_ENCODING, coding));
-        Ok(response(status, fields.into_iter().chain(coding), body))
+        response(status, fields.into_iter().chain(coding), body)
     }
 }
 

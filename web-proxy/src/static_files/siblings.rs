@@ -28,9 +28,10 @@ pub(super) async fn find(
     path: &UrlPath,
     plain: Times,
     wanted: Vec<Coding>,
-) -> Option<Form> {
+    wait: Wait,
+) -> Result<Option<Form>, NotCached> {
     // Without an answer the plain file does.
-    look(docroot, path, plain, wanted, 1).await?.pop()
+    Ok(look(docroot, path, plain, wanted, 1, wait).await?.and_then(|mut forms| forms.pop()))
 }
 
 /// All forms, in the order of `codings`; `None` if the file system does not answer.
@@ -39,8 +40,9 @@ pub(super) async fn all(
     path: &UrlPath,
     plain: &Metadata,
     codings: Vec<Coding>,
-) -> Option<Vec<Form>> {
-    look(docroot, path, Times::of(plain), codings, usize::MAX).await
+    wait: Wait,
+) -> Result<Option<Vec<Form>>, NotCached> {
+    look(docroot, path, Times::of(plain), codings, usize::MAX, wait).await
 }
 
 /// At most `most` forms.
@@ -50,17 +52,22 @@ async fn look(
     plain: Times,
     codings: Vec<Coding>,
     most: usize,
-) -> Option<Vec<Form>> {
-    if let Ok(forms) = open(docroot, path, plain, &codings, most, Wait::Never) {
-        return Some(forms);
+    wait: Wait,
+) -> Result<Option<Vec<Form>>, NotCached> {
+    match open(docroot, path, plain, &codings, most, Wait::Never) {
+        Err(NotCached) if wait == Wait::Allowed => {}
+        known => return known.map(Some),
     }
     let (docroot, path) = (Arc::clone(docroot), path.clone());
     let looking =
         tokio::task::spawn_blocking(move || open(&docroot, &path, plain, &codings, most, Wait::Allowed));
-    tokio::time::timeout(super::READ_TIMEOUT, looking).await.ok()?.ok()?.ok()
+    let looked = tokio::time::timeout(super::READ_TIMEOUT, looking).await;
+    Ok(looked.ok().and_then(|looked| looked.ok()?.ok()))
 }
 
-struct NotCached;
+/// The kernel would have to read from the disk first, and nobody was to wait.
+#[derive(Debug)]
+pub(super) struct NotCached;
 
 fn open(
     docroot: &Docroot,

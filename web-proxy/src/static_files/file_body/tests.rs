@@ -36,7 +36,7 @@ async fn sends_its_part_in_pieces() {
         let (file, metadata) = file(&content);
         let mut body = FileBody::new(file, Version::of(&metadata), 5, 299_990);
         if primed {
-            body.prime().await.unwrap();
+            body.prime(Wait::Allowed).await.unwrap();
         }
         assert_eq!(body.left(), 299_985);
         assert_eq!(all(&mut body).await.unwrap(), content[5..299_990]);
@@ -48,7 +48,7 @@ async fn a_file_that_is_shorter_than_it_says_is_an_error_and_not_an_end() {
     let (file, metadata) = file(b"abc");
     let version = Version::of(&metadata);
     let mut body = FileBody::new(file, version, 0, 10);
-    body.prime().await.unwrap();
+    body.prime(Wait::Allowed).await.unwrap();
     let end = all(&mut body).await;
     assert!(matches!(end, Err((3, FileBodyError::Shrunk))), "{end:?}");
     assert!(poll_fn(|cx| body.poll_piece(cx)).await.is_none());
@@ -74,7 +74,7 @@ async fn a_file_that_is_written_to_does_not_end_well() {
         let metadata = file.metadata().unwrap();
         let other = file.try_clone().unwrap();
         let mut body = FileBody::new(file, Version::of(&metadata), 0, 300_000);
-        body.prime().await.unwrap();
+        body.prime(Wait::Allowed).await.unwrap();
         change(&other);
         let end = all(&mut body).await;
         assert!(matches!(end, Err((at, FileBodyError::Changed)) if at < 300_000), "{number}: {end:?}");
@@ -90,7 +90,7 @@ async fn a_small_file_that_was_written_to_is_found_out_before_anything_is_sent()
         let metadata = file.metadata().unwrap();
         file.set_len(length).unwrap();
         file.write_all_at(b"x", 0).unwrap();
-        let told = FileBody::new(file, Version::of(&metadata), 0, 100).prime().await;
+        let told = FileBody::new(file, Version::of(&metadata), 0, 100).prime(Wait::Allowed).await;
         assert!(matches!(told, Err(FileBodyError::Changed)), "{length}: {told:?}");
     }
 }
@@ -103,7 +103,7 @@ async fn a_file_that_is_replaced_is_sent_to_its_end() {
     let file = File::open(&path).unwrap();
     let metadata = file.metadata().unwrap();
     let mut body = FileBody::new(file, Version::of(&metadata), 0, 300_000);
-    body.prime().await.unwrap();
+    body.prime(Wait::Allowed).await.unwrap();
     std::fs::write(&next, "other").unwrap();
     std::fs::rename(&next, &path).unwrap();
     assert_eq!(all(&mut body).await.unwrap(), numbers(300_000));
@@ -154,7 +154,7 @@ async fn errors_of_the_disk() {
     use rustix::io::Errno;
     for errno in [Errno::IO, Errno::STALE, Errno::NXIO] {
         let mut body = faulty(0, errno);
-        let told = body.prime().await;
+        let told = body.prime(Wait::Allowed).await;
         assert!(
             matches!(&told, Err(FileBodyError::Io(error)) if error.raw_os_error() == Some(errno.raw_os_error())),
             "{told:?}"
@@ -186,7 +186,7 @@ async fn a_disk_that_does_not_answer_is_not_waited_for() {
     let mut body = faulty(9, rustix::io::Errno::IO);
     let Reading::Idle(content) = &mut body.reading else { unreachable!() };
     content.held = Some(Arc::new(Mutex::new(held)));
-    let mut reading = Box::pin(body.prime());
+    let mut reading = Box::pin(body.prime(Wait::Allowed));
     assert!(futures_util::poll!(reading.as_mut()).is_pending());
     tokio::time::advance(READ_TIMEOUT / 2).await;
     assert!(futures_util::poll!(reading.as_mut()).is_pending());

@@ -24,9 +24,9 @@ use moka::sync::Cache;
 
 use super::file_body::{FileBodyError, read_whole};
 use super::pieces;
-use super::siblings::{self, Form};
+use super::siblings::{self, Form, NotCached};
 use super::{Coding, Settings};
-use crate::docroot::Docroot;
+use crate::docroot::{Docroot, Wait};
 use crate::route::path::UrlPath;
 
 pub(super) use kept::Content;
@@ -76,6 +76,7 @@ pub(super) struct Wanted {
     /// Its bytes may be sent, and not its head alone.
     pub(super) is_read: bool,
     pub(super) now: SystemTime,
+    pub(super) wait: Wait,
 }
 
 /// What became of a request for a file.
@@ -139,7 +140,6 @@ impl FileCache {
         let kept = files.get(&KeyRef { docroot: docroot.id(), path: path.as_bytes() });
         match kept {
             Some(kept) if judge(kept.seen(), kept.looked(), self.valid, now, None) == Verdict::Fresh => {
-                self.count(Outcome::Hit);
                 Ok(kept)
             }
             kept => Err(Look { at: Some(now), kept }),
@@ -154,7 +154,7 @@ impl FileCache {
     }
 
     /// What is sent for a file that was opened: what is kept if that is the same, or can be kept from now on; else the
-    /// file.
+    /// file. And what is to be counted once it is sent.
     pub(super) async fn settle(
         &self,
         settings: &Settings,
@@ -162,20 +162,21 @@ impl FileCache {
         path: &UrlPath,
         opened: Box<Opened>,
         wanted: Wanted,
-    ) -> Result<Source, FileBodyError> {
-        let Wanted { has_forms, is_read, now } = wanted;
+    ) -> Result<(Source, Option<Outcome>), FileBodyError> {
+        let Wanted { has_forms, is_read, now, wait } = wanted;
         let (Some(files), Some(at)) = (&self.files, opened.look.at) else {
-            return Ok(Source::Opened(opened));
+            return Ok((Source::Opened(opened), None));
         };
+        let unkept = |outcome, opened| Ok((Source::Opened(opened), Some(outcome)));
         if let Err(unfit) = fitness(&State::of(&opened.metadata), LIMIT, now) {
-            self.count(unfit.into());
-            return Ok(Source::Opened(opened));
+            return unkept(unfit.into(), opened);
         }
         let kept = opened.look.kept.as_deref();
         let forms = if has_forms || kept.is_some_and(|kept| kept.forms.is_some()) {
-            match siblings::all(docroot, path, &opened.metadata, settings.precompressed.clone()).await {
-                Some(forms) => Some(forms),
-                None => return Ok(self.unkept(Outcome::Unread, opened)),
+            match siblings::all(docroot, path, &opened.metadata, settings.precompressed.clone(), wait).await {
+                Ok(Some(forms)) => Some(forms),
+                Ok(None) => return unkept(Outcome::Unread, opened),
+                Err(not_cached @ NotCached) => return Err(not_cached.into()),
             }
         } else {
             None
@@ -185,39 +186,33 @@ impl FileCache {
             && judge(kept.seen(), kept.looked(), self.valid, at, Some(&seen)) == Verdict::Unchanged
         {
             kept.confirm(at);
-            self.count(Outcome::Unchanged);
-            return Ok(Source::Kept(Arc::clone(kept)));
+            return Ok((Source::Kept(Arc::clone(kept)), Some(Outcome::Unchanged)));
         }
         if !is_read {
-            return Ok(self.unkept(Outcome::Head, opened));
+            return unkept(Outcome::Head, opened);
         }
         let unfit = seen.forms.iter().flatten().find_map(|(_, state)| fitness(state, LIMIT, now).err());
         if let Some(unfit) = unfit {
-            return Ok(self.unkept(unfit.into(), opened));
+            return unkept(unfit.into(), opened);
         }
         let Opened { file, metadata, look } = *opened;
-        let (file, bytes) = read_whole(file, &metadata).await?;
+        let (file, bytes) = read_whole(file, &metadata, wait).await?;
         let read = match (bytes, forms) {
-            (Some(bytes), Some(forms)) => contents(forms, now).await.map(|forms| (bytes, Some(forms))),
+            (Some(bytes), Some(forms)) => contents(forms, now, wait).await?.map(|forms| (bytes, Some(forms))),
             (Some(bytes), None) => Some((bytes, None)),
             (None, _) => None,
         };
         let Some((bytes, forms)) = read else {
-            return Ok(self.unkept(Outcome::Unread, Box::new(Opened { file, metadata, look })));
+            return unkept(Outcome::Unread, Box::new(Opened { file, metadata, look }));
         };
         let kind = settings.types.of(path.as_bytes());
         let kept = Arc::new(Kept::new(Content::new(bytes, &metadata, None, now), kind, forms, at));
         files.insert(Key { docroot: docroot.id(), path: path.as_bytes().into() }, Arc::clone(&kept));
-        self.count(Outcome::Stored);
-        Ok(Source::Kept(kept))
+        Ok((Source::Kept(kept), Some(Outcome::Stored)))
     }
 
-    fn unkept(&self, outcome: Outcome, opened: Box<Opened>) -> Source {
-        self.count(outcome);
-        Source::Opened(opened)
-    }
-
-    fn count(&self, outcome: Outcome) {
+    /// It came to this.
+    pub fn count(&self, outcome: Outcome) {
         self.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 
@@ -243,13 +238,22 @@ fn seen(plain: &Metadata, forms: Option<&[Form]>) -> Seen {
 }
 
 /// `None` if one of them cannot be read, or not in one piece.
-async fn contents(forms: Vec<Form>, now: SystemTime) -> Option<Vec<(Coding, Content)>> {
+async fn contents(
+    forms: Vec<Form>,
+    now: SystemTime,
+    wait: Wait,
+) -> Result<Option<Vec<(Coding, Content)>>, FileBodyError> {
     let mut contents = Vec::with_capacity(forms.len());
     for Form { file, metadata, coding } in forms {
-        let (_, bytes) = read_whole(file, &metadata).await.ok()?;
-        contents.push((coding, Content::new(bytes?, &metadata, Some(coding), now)));
+        match read_whole(file, &metadata, wait).await {
+            Ok((_, Some(bytes))) => {
+                contents.push((coding, Content::new(bytes, &metadata, Some(coding), now)));
+            }
+            Err(FileBodyError::NotCached) => return Err(FileBodyError::NotCached),
+            Ok((_, None)) | Err(_) => return Ok(None),
+        }
     }
-    Some(contents)
+    Ok(Some(contents))
 }
 
 impl Outcome {
