@@ -34,6 +34,7 @@ use crate::request::MAX_TARGET;
 use crate::respond::FIELDS;
 use crate::route::Router;
 use crate::site::Site;
+use crate::static_files::FileCache;
 
 /// A proxy that is bound to its addresses and not yet serving.
 #[derive(Debug)]
@@ -71,6 +72,7 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
     follow(followed.cloned().collect(), shutdown);
     config.error_pages.follow(shutdown);
     let files = Arc::new(config.files.file_cache());
+    close_old_files(Arc::clone(&files), shutdown);
     let metrics = Arc::new(Metrics::register(registry, &access_log, &files));
     let site = Site {
         crowd: Crowd::new(config.max_connections_per_client, config.trusted_proxies.clone()),
@@ -97,6 +99,19 @@ pub async fn bind(config: Config, registry: &mut Registry, shutdown: &Shutdown) 
         config,
     };
     Ok(Service { site: Arc::new(site), listeners })
+}
+
+/// Each second, until the drain.
+fn close_old_files(files: Arc<FileCache>, shutdown: &Shutdown) {
+    shutdown.spawn_until_drain(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let files = Arc::clone(&files);
+            if let Err(error) = tokio::task::spawn_blocking(move || files.close_old()).await {
+                tracing::error!(%error, "cannot close files");
+            }
+        }
+    });
 }
 
 impl Service {

@@ -21,7 +21,7 @@ use crate::request::Received;
 use crate::rules::edits::fill;
 use crate::rules::{Decision, MappedTo, Orders, Rules};
 use crate::static_files::READ_TIMEOUT;
-use crate::static_files::file_cache::{FileCache, Look, Opened, Source};
+use crate::static_files::file_cache::{FileCache, Found as Known, Look, Opened, Source};
 
 /// What routing needs to know of the site.
 #[derive(Debug)]
@@ -104,6 +104,7 @@ struct Place {
 
 enum What {
     File(Source),
+    Script,
     Directory,
     Nothing,
 }
@@ -131,7 +132,8 @@ impl Router {
             return Ok(Route::Redirect(redirect));
         }
         match place.what {
-            What::File(source) => classify(docroot, path, place.end, source, orders),
+            What::File(source) => file(docroot, path, place.end, source, orders),
+            What::Script => Ok(Route::Script(script(docroot, path, place.end, orders))),
             What::Directory if path.has_trailing_slash() => self.index(docroot, request, orders, wait).await,
             What::Directory => Ok(Route::Redirect(Redirect::to_slash(request))),
             What::Nothing => self.front_controller(docroot, orders, wait).await,
@@ -140,25 +142,41 @@ impl Router {
 
     /// What is at `path`, in memory or on the disk.
     async fn look(&self, docroot: &Arc<Docroot>, path: &UrlPath, wait: Wait) -> Result<Place, MapError> {
-        let known = if is_script(path.below(path.as_bytes().len())) {
-            Err(Look::default())
-        } else {
-            self.files.find(docroot, path)
+        let whole = path.trimmed_len();
+        // What ends in a slash is never sent, and what has a script's name neither.
+        let may_be_sent = whole == path.as_bytes().len() && !is_script(path.below(whole));
+        let kept = if may_be_sent { self.files.find(docroot, path) } else { Err(Look::default()) };
+        let look = match kept {
+            Ok(kept) => return Ok(Place { end: whole, what: What::File(Source::Kept(kept)) }),
+            Err(look) => look,
         };
-        let look = match known {
-            Ok(kept) => {
-                return Ok(Place { end: path.as_bytes().len(), what: What::File(Source::Kept(kept)) });
-            }
+        let placed = match self.files.place(docroot, path) {
+            Ok(Known::Script) => return Ok(Place { end: whole, what: What::Script }),
+            Ok(Known::Directory) => return Ok(Place { end: whole, what: What::Directory }),
             Err(look) => look,
         };
         let Mapped { end, found } = map(docroot, path, wait).await?;
+        let keep = |known| {
+            if end == whole {
+                self.files.is_there(docroot, path, &placed, known);
+            }
+        };
         let what = match found {
+            Found::File(..) if is_script(path.below(end)) => {
+                keep(Known::Script);
+                What::Script
+            }
             Found::File(file, metadata) => {
                 What::File(Source::Opened(Box::new(Opened { file, metadata, look })))
             }
-            nothing_to_keep => {
+            Found::Directory => {
                 self.files.gone(docroot, path, &look);
-                if matches!(nothing_to_keep, Found::Directory) { What::Directory } else { What::Nothing }
+                keep(Known::Directory);
+                What::Directory
+            }
+            Found::Nothing => {
+                self.files.gone(docroot, path, &look);
+                What::Nothing
             }
         };
         Ok(Place { end, what })
@@ -175,12 +193,16 @@ impl Router {
         for name in &self.index {
             let path = request.path.entry(name);
             let place = self.look(docroot, &path, wait).await?;
-            if matches!(place.what, What::File(_)) {
-                if let Some(redirect) = self.apply_rules(request, &path, &place, orders)? {
-                    return Ok(Route::Redirect(redirect));
-                }
-                let What::File(source) = place.what else { continue };
-                return classify(docroot, &path, place.end, source, orders);
+            if matches!(place.what, What::Directory | What::Nothing) {
+                continue;
+            }
+            if let Some(redirect) = self.apply_rules(request, &path, &place, orders)? {
+                return Ok(Route::Redirect(redirect));
+            }
+            match place.what {
+                What::File(source) => return file(docroot, &path, place.end, source, orders),
+                What::Script => return Ok(Route::Script(script(docroot, &path, place.end, orders))),
+                What::Directory | What::Nothing => {}
             }
         }
         Err(RouteError::NoIndex)
@@ -192,16 +214,14 @@ impl Router {
         orders: &Orders<'_>,
         wait: Wait,
     ) -> Result<Route, RouteError> {
-        let script = orders.front_controller().unwrap_or(&self.front_controller);
-        let FrontController(Some(path)) = script else { return Err(RouteError::NotFound) };
+        let named = orders.front_controller().unwrap_or(&self.front_controller);
+        let FrontController(Some(path)) = named else { return Err(RouteError::NotFound) };
         match self.look(docroot, path, wait).await? {
-            Place { end, what: What::File(source) } if end == path.trimmed_len() => {
-                match classify(docroot, path, end, source, orders)? {
-                    Route::Script(script) => {
-                        Ok(Route::Script(Script { on_demand: orders.is_lazy(), ..script }))
-                    }
-                    other => Ok(other),
-                }
+            Place { end, .. } if end != path.trimmed_len() => Err(RouteError::NotFound),
+            Place { end, what: What::File(source) } => file(docroot, path, end, source, orders),
+            Place { end, what: What::Script } => {
+                let script = script(docroot, path, end, orders);
+                Ok(Route::Script(Script { on_demand: orders.is_lazy(), ..script }))
             }
             _ => Err(RouteError::NotFound),
         }
@@ -218,7 +238,7 @@ impl Router {
         let bytes = path.as_bytes();
         let (_, name) = split(&bytes[..place.end]);
         let mapped = match place.what {
-            What::File(_) => MappedTo::File(name),
+            What::File(_) | What::Script => MappedTo::File(name),
             What::Directory => MappedTo::Directory,
             What::Nothing => MappedTo::Nothing(name),
         };
@@ -260,21 +280,24 @@ pub async fn map(docroot: &Arc<Docroot>, path: &UrlPath, wait: Wait) -> Result<M
     }
 }
 
-fn classify(
+/// The first `end` bytes of `path` are the script's.
+fn script(docroot: &Arc<Docroot>, path: &UrlPath, end: usize, orders: &Orders<'_>) -> Script {
+    let (name, path_info) = path.as_bytes().split_at(end);
+    let query = orders.query().map(Box::from);
+    let (docroot, name, path_info) = (Arc::clone(docroot), name.to_vec(), path_info.to_vec());
+    Script { docroot, name, path_info, query, on_demand: false }
+}
+
+/// The first `end` bytes of `path` are the file's.
+fn file(
     docroot: &Arc<Docroot>,
     path: &UrlPath,
     end: usize,
     source: Source,
     orders: &Orders<'_>,
 ) -> Result<Route, RouteError> {
-    let (name, path_info) = path.as_bytes().split_at(end);
-    if is_script(path.below(end)) {
-        let query = orders.query().map(Box::from);
-        let (docroot, name, path_info) = (Arc::clone(docroot), name.to_vec(), path_info.to_vec());
-        return Ok(Route::Script(Script { docroot, name, path_info, query, on_demand: false }));
-    }
     // Only scripts have a PATH_INFO.
-    if !path_info.is_empty() {
+    if end < path.as_bytes().len() {
         return Err(RouteError::NotFound);
     }
     let (media_type, coding) = (orders.media_type().cloned(), orders.coding().cloned());

@@ -12,6 +12,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -66,9 +67,9 @@ pub trait Content: std::fmt::Debug + Send + Sync + 'static {
 }
 
 /// Where a response's bytes are.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Readable {
-    File(File),
+    File(Arc<File>),
     /// All of them in memory, of this state of the file.
     Kept(Bytes, Version),
 }

@@ -84,7 +84,7 @@ mod tests {
         file.write_all(content).unwrap();
         let version = Version::of(&file.metadata().unwrap());
         let kept = Readable::Kept(Bytes::copy_from_slice(content), version);
-        [Readable::File(file), kept].map(|content| FileParts::new(content, version, steps()))
+        [Readable::File(file.into()), kept].map(|content| FileParts::new(content, version, steps()))
     }
 
     #[tokio::test]

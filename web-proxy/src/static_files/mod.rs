@@ -250,7 +250,7 @@ impl Representation {
     fn opened(file: File, metadata: &Metadata, coding: Option<Coding>, kind: Kind, now: SystemTime) -> Self {
         let validators = Validators::of(metadata, coding, now);
         Self {
-            content: Readable::File(file),
+            content: Readable::File(Arc::new(file)),
             version: Version::of(metadata),
             length: metadata.len(),
             kind,
@@ -267,13 +267,13 @@ impl Representation {
 
     fn kept(content: &Content, kind: Kind) -> Self {
         Self {
-            content: Readable::Kept(content.bytes.clone(), content.version),
+            content: content.readable.clone(),
             version: content.version,
-            length: content.bytes.len() as u64,
+            length: content.length,
             kind,
             validators: content.validators.clone(),
             last_modified: content.last_modified.clone(),
-            content_length: Some(content.length.clone()),
+            content_length: Some(content.announced.clone()),
         }
     }
 

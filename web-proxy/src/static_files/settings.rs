@@ -26,7 +26,7 @@ pub struct FileOptions {
     /// How much memory small files may take, so that they need not be opened and read for each request; 0 for none.
     #[arg(long, value_name = "SIZE", default_value = "64MiB")]
     pub file_cache: ByteSize,
-    /// For how long a file in memory is sent without asking the file system whether it is still the same.
+    /// For how long what was found of a file, a script or a directory is good without asking the file system again.
     #[arg(long, value_name = "DURATION", default_value = "1s")]
     pub file_cache_valid: HumanDuration,
 }

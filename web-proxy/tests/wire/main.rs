@@ -13,6 +13,7 @@ mod files;
 mod forms;
 mod handover;
 mod htaccess;
+mod kept_open;
 mod limits;
 mod on_demand;
 mod php_fpm;

@@ -1,6 +1,7 @@
-//! A small file in memory, with all that a response says of it.
+//! A file in memory or open, with all that a response says of it.
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -9,10 +10,11 @@ use common::http::coding::is_compressible;
 use http::HeaderValue;
 
 use super::super::content_type::Kind;
-use super::super::file_body::Version;
+use super::super::file_body::{Content as _, Readable, Version};
 use super::super::siblings::Times;
 use super::super::{Coding, Validators, http_date};
 use super::policy::{Seen, State};
+use crate::docroot::Wait;
 
 /// A file, and its compressed forms where somebody has asked for them.
 #[derive(Debug)]
@@ -32,12 +34,13 @@ pub struct Kept {
 /// The bytes of one file.
 #[derive(Debug, Clone)]
 pub(in super::super) struct Content {
-    pub(in super::super) bytes: Bytes,
+    pub(in super::super) readable: Readable,
     pub(in super::super) version: Version,
+    pub(in super::super) length: u64,
     pub(in super::super) validators: Validators,
     pub(in super::super) last_modified: HeaderValue,
     /// The Content-Length of all of it.
-    pub(in super::super) length: HeaderValue,
+    pub(in super::super) announced: HeaderValue,
     state: State,
 }
 
@@ -75,23 +78,50 @@ impl Kept {
 
     /// The bytes of memory that it takes.
     pub(super) fn weight(&self) -> usize {
-        let forms = self.forms.iter().flatten().map(|(_, content)| content.bytes.len() + OVERHEAD / 4);
-        OVERHEAD + self.plain.bytes.len() + forms.sum::<usize>()
+        let forms = self.forms.iter().flatten().map(|(_, content)| content.in_memory() + OVERHEAD / 4);
+        OVERHEAD + self.plain.in_memory() + forms.sum::<usize>()
+    }
+
+    /// Whether what is open is still in the state in which it was opened. Does not wait.
+    pub(super) fn is_untouched(&self) -> bool {
+        let forms = self.forms.iter().flatten().map(|(_, content)| content);
+        std::iter::once(&self.plain).chain(forms).all(Content::is_untouched)
     }
 }
 
 impl Content {
     /// `bytes` are those of a file in the state of `metadata`, in this `coding`.
     pub(super) fn new(bytes: Bytes, metadata: &Metadata, coding: Option<Coding>, now: SystemTime) -> Self {
+        Self::of(Readable::Kept(bytes, Version::of(metadata)), metadata, coding, now)
+    }
+
+    /// Those of a file that stays open.
+    pub(super) fn open(file: File, metadata: &Metadata, coding: Option<Coding>, now: SystemTime) -> Self {
+        Self::of(Readable::File(Arc::new(file)), metadata, coding, now)
+    }
+
+    fn of(readable: Readable, metadata: &Metadata, coding: Option<Coding>, now: SystemTime) -> Self {
         let validators = Validators::of(metadata, coding, now);
         Self {
-            length: bytes.len().into(),
+            readable,
             version: Version::of(metadata),
+            length: metadata.len(),
+            announced: metadata.len().into(),
             last_modified: http_date(validators.modified),
             state: State::of(metadata),
             validators,
-            bytes,
         }
+    }
+
+    fn in_memory(&self) -> usize {
+        match &self.readable {
+            Readable::Kept(bytes, _) => bytes.len(),
+            Readable::File(_) => 0,
+        }
+    }
+
+    fn is_untouched(&self) -> bool {
+        self.readable.version(Wait::Never).is_ok_and(|version| version == self.version)
     }
 
     pub(in super::super) const fn times(&self) -> Times {

@@ -1,11 +1,14 @@
-//! Small files in memory, so that most requests for one need neither open nor read it.
+//! Small files in memory and large ones open, so that most requests for one need neither open nor read it.
 //!
 //! 1. [`FileCache::find`]: what is kept of a path. If the file system was asked within `--file-cache-valid`, it takes
-//!    the place of that look, and of nothing else: the rules are asked for each request.
+//!    the place of that look, and of nothing else: the rules are asked for each request. What is open is asked for its
+//!    state all the same.
 //! 2. Else the file is looked at like any other, and [`FileCache::settle`] compares: device, inode, length, and both
 //!    times, of the file and of each compressed form. The same: what is kept is good for another while.
 //! 3. Otherwise they are read and kept, if they are small and have been left alone for a while ([`policy`]). What is not
-//!    read whole and in one state is not kept.
+//!    read whole and in one state is not kept. Larger ones stay open with their forms: a bounded number of them, and only
+//!    for so long after the last look ([`FileCache::close_old`]).
+//! 4. Of scripts and directories it is kept only that they are there ([`FileCache::place`]).
 //!
 //! That there is no file is never kept: the application may make one at any moment, and the next request must get it.
 //! Nobody is told of changes: between machines no file system tells of them.
@@ -31,22 +34,41 @@ use crate::route::path::UrlPath;
 
 pub(super) use kept::Content;
 pub use kept::Kept;
-use policy::{Seen, State, Unfit, Verdict, fitness, judge};
+use policy::{Seen, State, Unfit, Verdict, fitness, is_good, judge};
 
-/// Files of at most [`LIMIT`] bytes, within a bound of memory.
+/// What is kept of a site's files.
 #[derive(Debug)]
 pub struct FileCache {
     /// `None`: nothing is kept.
-    files: Option<Cache<Key, Arc<Kept>, ahash::RandomState>>,
+    kept: Option<Tables>,
     valid: Duration,
     born: Instant,
     outcomes: [AtomicU64; Outcome::ALL.len()],
 }
 
-/// Where the bytes of a file are.
+#[derive(Debug)]
+struct Tables {
+    /// Files of at most [`LIMIT`] bytes, within a bound of memory.
+    files: Table<Arc<Kept>>,
+    /// Larger ones, open; at most [`MOST_OPEN`].
+    open: Table<Arc<Kept>>,
+    /// At most [`MOST_PLACES`], each with the cache's age at the last look.
+    places: Table<(Found, Duration)>,
+}
+
+type Table<T> = Cache<Key, T, ahash::RandomState>;
+
+/// What there is at a path that is no file to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    Script,
+    Directory,
+}
+
+/// Where a file is.
 #[derive(Debug)]
 pub enum Source {
-    /// In memory, as they were a short while ago.
+    /// In memory or open, as it was a short while ago.
     Kept(Arc<Kept>),
     Opened(Box<Opened>),
 }
@@ -90,7 +112,7 @@ pub enum Outcome {
     Stored,
     /// Changed too short a while ago to be kept.
     Young,
-    /// Larger than what is kept.
+    /// Larger than what is kept in memory.
     Large,
     /// It, or a compressed form of it, could not be read in one piece.
     Unread,
@@ -98,8 +120,13 @@ pub enum Outcome {
     Head,
 }
 
-/// The largest file that is kept: the first piece of what is sent from the disk, so that it is read at once.
+/// The largest file that is kept in memory: the first piece of what is sent from the disk, so that it is read at once.
 const LIMIT: u64 = pieces::SHORTEST as u64;
+/// Files that stay open, each with up to three forms.
+const MOST_OPEN: u64 = 128;
+const MOST_PLACES: u64 = 4096;
+/// A file that is open takes room on the disk after it was removed: that long at most nobody looks whether it was.
+const LONGEST_OPEN: Duration = Duration::from_mins(1);
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Key {
@@ -113,6 +140,16 @@ struct KeyRef<'a> {
     path: &'a [u8],
 }
 
+impl<'a> KeyRef<'a> {
+    fn of(docroot: &Docroot, path: &'a UrlPath) -> Self {
+        Self { docroot: docroot.id(), path: path.as_bytes() }
+    }
+
+    fn to_owned(&self) -> Key {
+        Key { docroot: self.docroot, path: self.path.into() }
+    }
+}
+
 impl Equivalent<Key> for KeyRef<'_> {
     fn equivalent(&self, key: &Key) -> bool {
         self.docroot == key.docroot && *self.path == *key.path
@@ -122,35 +159,72 @@ impl Equivalent<Key> for KeyRef<'_> {
 impl FileCache {
     /// Of `memory` bytes, 0 for none; what is kept is good for the time of `valid` without a look.
     pub fn new(memory: u64, valid: Duration) -> Self {
-        let files = (memory > 0).then(|| {
-            Cache::builder()
+        let kept = (memory > 0).then(|| Tables {
+            files: Cache::builder()
                 .max_capacity(memory)
                 .weigher(|key: &Key, kept: &Arc<Kept>| {
                     u32::try_from(key.path.len() + kept.weight()).unwrap_or(u32::MAX)
                 })
-                .build_with_hasher(ahash::RandomState::new())
+                .build_with_hasher(ahash::RandomState::new()),
+            open: Cache::builder().max_capacity(MOST_OPEN).build_with_hasher(ahash::RandomState::new()),
+            places: Cache::builder().max_capacity(MOST_PLACES).build_with_hasher(ahash::RandomState::new()),
         });
-        Self { files, valid, born: Instant::now(), outcomes: [const { AtomicU64::new(0) }; _] }
+        Self { kept, valid, born: Instant::now(), outcomes: [const { AtomicU64::new(0) }; _] }
     }
 
     /// What is kept of the file at `path`, if no look is due; or what a look has to know.
     pub fn find(&self, docroot: &Docroot, path: &UrlPath) -> Result<Arc<Kept>, Look> {
-        let Some(files) = &self.files else { return Err(Look::default()) };
+        let Some(Tables { files, open, .. }) = &self.kept else { return Err(Look::default()) };
         let now = self.born.elapsed();
-        let kept = files.get(&KeyRef { docroot: docroot.id(), path: path.as_bytes() });
-        match kept {
-            Some(kept) if judge(kept.seen(), kept.looked(), self.valid, now, None) == Verdict::Fresh => {
-                Ok(kept)
-            }
-            kept => Err(Look { at: Some(now), kept }),
+        let key = KeyRef::of(docroot, path);
+        let is_fresh =
+            |kept: &Kept| judge(kept.seen(), kept.looked(), self.valid, now, None) == Verdict::Fresh;
+        let kept = match files.get(&key) {
+            Some(kept) if is_fresh(&kept) => return Ok(kept),
+            kept => kept,
+        };
+        match open.get(&key) {
+            Some(open) if is_fresh(&open) && open.is_untouched() => Ok(open),
+            open => Err(Look { at: Some(now), kept: open.or(kept) }),
         }
     }
 
     /// The `look` has found no file there.
     pub fn gone(&self, docroot: &Docroot, path: &UrlPath, look: &Look) {
-        if let (Some(files), Some(_)) = (&self.files, &look.kept) {
-            files.invalidate(&KeyRef { docroot: docroot.id(), path: path.as_bytes() });
+        if let (Some(Tables { files, open, .. }), Some(_)) = (&self.kept, &look.kept) {
+            let key = KeyRef::of(docroot, path);
+            files.invalidate(&key);
+            open.invalidate(&key);
         }
+    }
+
+    /// What there is at `path` beside files to be sent, if no look is due; or when it was looked for.
+    pub fn place(&self, docroot: &Docroot, path: &UrlPath) -> Result<Found, Look> {
+        let Some(Tables { places, .. }) = &self.kept else { return Err(Look::default()) };
+        let now = self.born.elapsed();
+        match places.get(&KeyRef::of(docroot, path)) {
+            Some((found, looked)) if is_good(looked, self.valid, now) => Ok(found),
+            _ => Err(Look { at: Some(now), kept: None }),
+        }
+    }
+
+    /// The `look` has found this.
+    pub fn is_there(&self, docroot: &Docroot, path: &UrlPath, look: &Look, found: Found) {
+        if let (Some(Tables { places, .. }), Some(at)) = (&self.kept, look.at) {
+            places.insert(KeyRef::of(docroot, path).to_owned(), (found, at));
+        }
+    }
+
+    /// Closes what was not looked at for a while. Blocks for as long as that takes.
+    pub fn close_old(&self) {
+        let Some(Tables { open, .. }) = &self.kept else { return };
+        let (now, valid) = (self.born.elapsed(), self.valid.min(LONGEST_OPEN));
+        for (key, kept) in open {
+            if !is_good(kept.looked(), valid, now) {
+                open.invalidate(&*key);
+            }
+        }
+        open.run_pending_tasks();
     }
 
     /// What is sent for a file that was opened: what is kept if that is the same, or can be kept from now on; else the
@@ -164,12 +238,15 @@ impl FileCache {
         wanted: Wanted,
     ) -> Result<(Source, Option<Outcome>), FileBodyError> {
         let Wanted { has_forms, is_read, now, wait } = wanted;
-        let (Some(files), Some(at)) = (&self.files, opened.look.at) else {
+        let (Some(Tables { files, open, .. }), Some(at)) = (&self.kept, opened.look.at) else {
             return Ok((Source::Opened(opened), None));
         };
         let unkept = |outcome, opened| Ok((Source::Opened(opened), Some(outcome)));
-        if let Err(unfit) = fitness(&State::of(&opened.metadata), LIMIT, now) {
-            return unkept(unfit.into(), opened);
+        let is_large = opened.metadata.len() > LIMIT;
+        // Any length is good enough for staying open.
+        let limit = if is_large { u64::MAX } else { LIMIT };
+        if let Err(unfit) = fitness(&State::of(&opened.metadata), limit, now) {
+            return unkept(if is_large { Outcome::Large } else { unfit.into() }, opened);
         }
         let kept = opened.look.kept.as_deref();
         let forms = if has_forms || kept.is_some_and(|kept| kept.forms.is_some()) {
@@ -191,9 +268,20 @@ impl FileCache {
         if !is_read {
             return unkept(Outcome::Head, opened);
         }
-        let unfit = seen.forms.iter().flatten().find_map(|(_, state)| fitness(state, LIMIT, now).err());
+        let unfit = seen.forms.iter().flatten().find_map(|(_, state)| fitness(state, limit, now).err());
         if let Some(unfit) = unfit {
             return unkept(unfit.into(), opened);
+        }
+        let (key, kind) = (KeyRef::of(docroot, path), settings.types.of(path.as_bytes()));
+        if is_large {
+            let Opened { file, metadata, .. } = *opened;
+            let of_form =
+                |Form { file, metadata, coding }| (coding, Content::open(file, &metadata, Some(coding), now));
+            let forms = forms.map(|forms| forms.into_iter().map(of_form).collect());
+            let kept = Arc::new(Kept::new(Content::open(file, &metadata, None, now), kind, forms, at));
+            files.invalidate(&key);
+            open.insert(key.to_owned(), Arc::clone(&kept));
+            return Ok((Source::Kept(kept), Some(Outcome::Large)));
         }
         let Opened { file, metadata, look } = *opened;
         let (file, bytes) = read_whole(file, &metadata, wait).await?;
@@ -205,9 +293,9 @@ impl FileCache {
         let Some((bytes, forms)) = read else {
             return unkept(Outcome::Unread, Box::new(Opened { file, metadata, look }));
         };
-        let kind = settings.types.of(path.as_bytes());
         let kept = Arc::new(Kept::new(Content::new(bytes, &metadata, None, now), kind, forms, at));
-        files.insert(Key { docroot: docroot.id(), path: path.as_bytes().into() }, Arc::clone(&kept));
+        open.invalidate(&key);
+        files.insert(key.to_owned(), Arc::clone(&kept));
         Ok((Source::Kept(kept), Some(Outcome::Stored)))
     }
 
@@ -221,14 +309,14 @@ impl FileCache {
         self.outcomes[outcome as usize].load(Ordering::Relaxed)
     }
 
-    /// How many files are kept, their compressed forms not counted.
+    /// How many files are kept in memory, their compressed forms not counted.
     pub fn files(&self) -> u64 {
-        self.files.as_ref().map_or(0, Cache::entry_count)
+        self.kept.as_ref().map_or(0, |kept| kept.files.entry_count())
     }
 
     /// The memory that they take, in bytes.
     pub fn bytes(&self) -> u64 {
-        self.files.as_ref().map_or(0, Cache::weighted_size)
+        self.kept.as_ref().map_or(0, |kept| kept.files.weighted_size())
     }
 }
 

@@ -59,11 +59,16 @@ pub(super) fn judge(
     seen: Option<&Seen>,
 ) -> Verdict {
     match seen {
-        None if now.saturating_sub(looked) < valid => Verdict::Fresh,
+        None if is_good(looked, valid, now) => Verdict::Fresh,
         None => Verdict::LookAgain,
         Some(seen) if seen == kept => Verdict::Unchanged,
         Some(_) => Verdict::Replaced,
     }
+}
+
+/// Whether what was `looked` at then may be taken for what there is `now`.
+pub(super) fn is_good(looked: Duration, valid: Duration, now: Duration) -> bool {
+    now.saturating_sub(looked) < valid
 }
 
 /// Whether a file in this state, of at most `limit` bytes, may be kept.
