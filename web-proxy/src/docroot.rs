@@ -14,6 +14,7 @@ mod followed;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -113,6 +114,11 @@ impl Docroot {
 
     pub const fn path(&self) -> &Arc<Path> {
         &self.path
+    }
+
+    /// Whether reading a file of this docroot waits for nothing.
+    pub fn is_in_memory(&self, file: &Metadata) -> bool {
+        self.in_memory && file.dev() == self.identity.0
     }
 
     /// Blocks for as long as the disk does if `wait` allows it.

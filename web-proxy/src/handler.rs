@@ -268,3 +268,6 @@ fn tell(request: &Received, failure: &Failure, status: StatusCode) {
         tracing::debug!(request_id, status, target, %failure, "not answered");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use common::discovery::discover;
 use common::http::access_log::AccessLog;
+use common::http::direct::{self, Reply, Rest};
 use common::http::forwarded::Scheme;
 use common::http::strict::{Limits, Patience, StrictRequests};
-use common::listener::{Accepted, Bound, Listener};
+use common::listener::{Accepted, Bound, Listener, Peer};
 use common::net::{Stream, WriteDeadline};
 use common::shutdown::Shutdown;
 use common::telemetry::Registry;
@@ -25,7 +26,7 @@ use crate::crowd::{Crowd, Entry};
 use crate::docroot::{Followed, follow};
 use crate::error::Error;
 use crate::fastcgi::{BodyLimits, Place, SpoolSpace, Upstream};
-use crate::handler::handle;
+use crate::handler::{at_once, handle};
 use crate::handover::{Internal, Location};
 use crate::htaccess::{Mode, report_in_background};
 use crate::metrics::Metrics;
@@ -120,6 +121,11 @@ impl Service {
         self.listeners.iter().map(|listener| listener.local().clone()).collect()
     }
 
+    #[cfg(test)]
+    pub(crate) const fn site(&self) -> &Arc<Site> {
+        &self.site
+    }
+
     pub fn pages(&self) -> Arc<ProxyPages> {
         Arc::new(ProxyPages(Arc::clone(&self.site)))
     }
@@ -155,14 +161,31 @@ async fn connection(site: Arc<Site>, accepted: Accepted) {
     }
     site.metrics.connections.inc();
     let open = Open(Arc::clone(&site));
-    let ends_by_closing = Arc::new(AtomicBool::new(false));
-    let head_bytes = site.config.max_head;
-    let limits = Limits { bytes: head_bytes, target: MAX_TARGET, fields: MAX_HEADERS };
+    let limits = Limits { bytes: site.config.max_head, target: MAX_TARGET, fields: MAX_HEADERS };
     let patience = Patience { head: site.config.client_timeout, idle: site.config.keep_alive_timeout };
-    let (stream, arrivals) = StrictRequests::new(WriteDeadline::new(stream, SEND_TIMEOUT), limits, patience);
+    let stream = WriteDeadline::new(stream, SEND_TIMEOUT);
+    let answer = |head, _: &mut _| at_once(&site, &peer, Scheme::Http, head).map(Reply::Response);
+    if let Some(rest) = direct::serve(stream, limits, patience, &site.shutdown, answer).await {
+        // Boxed: a connection that never needs it is smaller.
+        Box::pin(with_hyper(&site, rest, limits, patience, peer)).await;
+    }
+    drop((open, place, permit));
+}
+
+/// Goes on from the first request on that is not simple, or has to wait for something.
+async fn with_hyper(
+    site: &Arc<Site>,
+    rest: Rest<WriteDeadline<Stream>>,
+    limits: Limits,
+    patience: Patience,
+    peer: Peer,
+) {
+    let ends_by_closing = Arc::new(AtomicBool::new(false));
+    let (stream, arrivals) = StrictRequests::new(rest.stream, limits, patience);
+    let stream = stream.having_read(rest.read);
     let arrivals = Arc::new(arrivals);
     let service = service_fn({
-        let (site, ends_by_closing) = (Arc::clone(&site), Arc::clone(&ends_by_closing));
+        let (site, ends_by_closing) = (Arc::clone(site), Arc::clone(&ends_by_closing));
         move |request: Request<Incoming>| {
             ends_by_closing.store(request.version() < Version::HTTP_11, Ordering::Relaxed);
             let (site, arrivals) = (Arc::clone(&site), Arc::clone(&arrivals));
@@ -183,7 +206,7 @@ async fn connection(site: Arc<Site>, accepted: Accepted) {
         // The strict stream has the time: it can tell a head that is late from a client that wants nothing.
         .header_read_timeout(None)
         .max_headers(MAX_HEADERS)
-        .max_buf_size(head_bytes + BUFFER_ROOM)
+        .max_buf_size(limits.bytes + BUFFER_ROOM)
         // Not `pipeline_flush`: with it hyper buffers a body without bound for a client that does not read.
         .serve_connection(TokioIo::new(stream), service);
     let served = tokio::select! {
@@ -203,7 +226,6 @@ async fn connection(site: Arc<Site>, accepted: Accepted) {
             reset(&serving.into_parts().io.into_inner().into_inner().into_inner());
         }
     }
-    drop((open, place, permit));
 }
 
 /// A body that HTTP/1.0 ends by closing would look complete where it broke off (RFC 9112, section 8).

@@ -1,10 +1,12 @@
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
+use rustix::fs::sendfile;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
 /// A connection over TCP or a Unix socket.
@@ -51,6 +53,35 @@ impl Stream {
             }
         }
         Ok(())
+    }
+
+    /// Writes at most `most` bytes of `file`, from `offset` on, without a copy through this process (sendfile(2)); how many
+    /// that were. None are at the end of the file. Waits for the disk where the file is not in memory.
+    pub fn poll_send_file(
+        &self,
+        cx: &mut Context<'_>,
+        file: &File,
+        offset: u64,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut offset = offset;
+            let sent = match self {
+                Self::Tcp(stream) => {
+                    ready!(stream.poll_write_ready(cx))?;
+                    stream.try_io(Interest::WRITABLE, || Ok(sendfile(stream, file, Some(&mut offset), most)?))
+                }
+                Self::Unix(stream) => {
+                    ready!(stream.poll_write_ready(cx))?;
+                    stream.try_io(Interest::WRITABLE, || Ok(sendfile(stream, file, Some(&mut offset), most)?))
+                }
+            };
+            match sent {
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                sent => return Poll::Ready(sent),
+            }
+        }
     }
 
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {

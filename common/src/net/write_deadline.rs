@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -6,6 +7,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+use super::Stream;
 
 /// Ends a connection whose peer takes nothing for too long, so that a client which stops reading cannot
 /// hold a connection, a body and a worker for ever (nginx: `send_timeout`). Progress resets the clock.
@@ -44,6 +47,20 @@ impl<S> WriteDeadline<S> {
             }
             Poll::Pending => Poll::Pending,
         }
+    }
+}
+
+impl WriteDeadline<Stream> {
+    /// [`Stream::poll_send_file`]
+    pub fn poll_send_file(
+        &mut self,
+        cx: &mut Context<'_>,
+        file: &File,
+        offset: u64,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        let sent = self.stream.poll_send_file(cx, file, offset, most);
+        self.check(cx, sent)
     }
 }
 

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
+use common::http::direct::WriteTo;
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::Record;
@@ -118,6 +119,9 @@ impl Body {
         (self.counters, self.record) = (counters, record);
     }
 }
+
+/// From memory, or as it comes.
+impl<S> WriteTo<S> for Body {}
 
 impl http_body::Body for Body {
     type Data = Bytes;

@@ -1,14 +1,17 @@
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use common::http::direct::WriteTo;
+use common::net::{Stream, WriteDeadline};
 use http_body::{Frame, SizeHint};
 
 use super::Record;
 use super::coded_body::CodedBody;
 use crate::docroot::Wait;
 use crate::fastcgi::{RelayBody, Truncated};
-use crate::static_files::{Coding, FileBody, FileBodyError, FileParts};
+use crate::static_files::{Coding, FileBody, FileBodyError, FileParts, SendError};
 
 /// The body of a response. An error breaks the connection, so that the client sees the failure.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ pub enum BodyError {
     #[error(transparent)]
     Truncated(#[from] Truncated),
     #[error("cannot compress: {0}")]
-    Coding(#[from] std::io::Error),
+    Coding(#[from] io::Error),
 }
 
 impl Body {
@@ -176,6 +179,39 @@ impl http_body::Body for Body {
             Source::Relay(body) => body.left().map_or_else(SizeHint::default, SizeHint::with_exact),
             Source::Coded(_) | Source::Broken(_) => SizeHint::default(),
         }
+    }
+}
+
+/// Large files, which the kernel sends.
+impl WriteTo<WriteDeadline<Stream>> for Body {
+    fn writes_itself(&self) -> bool {
+        matches!(&self.source, Source::File(body) if body.is_for_the_kernel())
+    }
+
+    fn poll_write_to(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        stream: &mut WriteDeadline<Stream>,
+    ) -> Poll<Option<io::Result<usize>>> {
+        let Source::File(body) = &mut self.source else { return Poll::Ready(None) };
+        let Some(sent) = ready!(body.poll_send(cx, stream)) else { return Poll::Ready(None) };
+        Poll::Ready(Some(match sent {
+            Ok(bytes) => {
+                if let Some(record) = &mut self.record {
+                    record.sent(bytes);
+                }
+                Ok(bytes)
+            }
+            Err(SendError::Client(error)) => Err(error),
+            Err(SendError::File(error)) => {
+                let error = BodyError::from(error);
+                self.failed = true;
+                if let Some(record) = &self.record {
+                    record.broken(&error);
+                }
+                Err(io::Error::other(error))
+            }
+        }))
     }
 }
 

@@ -4,7 +4,8 @@
 //!    [`READ_TIMEOUT`].
 //! 2. [`FileBody::prime`] reads the first piece before anything is sent: what fails until then can still be
 //!    answered properly.
-//! 3. With the last piece it is asked whether the file is still the one that was opened. If it was written to
+//! 3. What is large and in the kernel's memory it sends itself where it can ([`by_kernel`]).
+//! 4. With the last piece it is asked whether the file is still the one that was opened. If it was written to
 //!    meanwhile, the response breaks off before its end, since it may be a mixture.
 
 use std::fs::{File, Metadata};
@@ -22,8 +23,12 @@ use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
-use super::pieces::Pieces;
-use crate::docroot::Wait;
+use super::pieces::{Pieces, SHORTEST};
+use crate::docroot::{Docroot, Wait};
+
+mod by_kernel;
+
+pub use by_kernel::SendError;
 
 /// `left` bytes of a file from `offset` on.
 #[derive(Debug)]
@@ -37,6 +42,8 @@ pub struct FileBody<C = Readable> {
     primed: Option<Bytes>,
     pieces: Pieces,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Bytes that the kernel has sent since somebody else had a turn.
+    turn: u64,
 }
 
 #[derive(Debug)]
@@ -69,9 +76,17 @@ pub trait Content: std::fmt::Debug + Send + Sync + 'static {
 /// Where a response's bytes are.
 #[derive(Debug, Clone)]
 pub enum Readable {
-    File(Arc<File>),
+    File(Arc<Stored>),
     /// All of them in memory, of this state of the file.
     Kept(Bytes, Version),
+}
+
+/// A file on some file system.
+#[derive(Debug)]
+pub struct Stored {
+    pub(super) file: File,
+    /// Its file system is in memory: nothing waits for a disk. Such a file system may not know how to read without waiting.
+    pub(super) in_memory: bool,
 }
 
 /// Changes with the content. Not the time of the inode's change: that a name of the file is taken away, as
@@ -112,17 +127,19 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// All bytes of `file`, opened in the state of `metadata`, if they come in one piece.
 pub(super) async fn read_whole(
+    docroot: &Docroot,
     file: File,
     metadata: &Metadata,
     wait: Wait,
 ) -> Result<(File, Option<Bytes>), FileBodyError> {
+    let file = Stored::of(docroot, file, metadata);
     let mut body = FileBody::new(file, Version::of(metadata), 0, metadata.len());
     body.prime(wait).await?;
     let FileBody { reading: Reading::Idle(file), primed, left, .. } = body else {
         return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
     };
     let read = primed.unwrap_or_default();
-    Ok((file, (read.len() as u64 == left).then_some(read)))
+    Ok((file.file, (read.len() as u64 == left).then_some(read)))
 }
 
 impl<C: Content> FileBody<C> {
@@ -136,6 +153,7 @@ impl<C: Content> FileBody<C> {
             primed: None,
             pieces: Pieces::new(),
             deadline: None,
+            turn: 0,
         }
     }
 
@@ -149,8 +167,12 @@ impl<C: Content> FileBody<C> {
         self.left
     }
 
-    /// Reads the first piece ahead.
+    /// Reads the first piece ahead. Of what is longer than a piece it is only looked at, where nobody waits, whether it
+    /// could be.
     pub async fn prime(&mut self, wait: Wait) -> Result<(), FileBodyError> {
+        if wait == Wait::Never && self.left > SHORTEST as u64 {
+            return self.check_cached();
+        }
         if self.left > 0 && self.primed.is_none() {
             let piece = match wait {
                 Wait::Never => match self.read_cached() {
@@ -178,6 +200,14 @@ impl<C: Content> FileBody<C> {
             self.left = self.left.saturating_sub(piece.len() as u64);
         }
         Poll::Ready(Some(piece))
+    }
+
+    fn check_cached(&self) -> Result<(), FileBodyError> {
+        let Reading::Idle(content) = &self.reading else { return Err(FileBodyError::NotCached) };
+        if content.version(Wait::Never)? != self.opened {
+            return Err(FileBodyError::Changed);
+        }
+        content.read_cached(self.offset, &mut [0]).map(drop).ok_or(FileBodyError::NotCached)
     }
 
     /// The piece at `offset`, if that takes no waiting. After an error there is nothing more.
@@ -291,6 +321,29 @@ impl Content for Readable {
             Self::File(file) => file.version(wait),
             Self::Kept(_, version) => Ok(*version),
         }
+    }
+}
+
+impl Stored {
+    pub(super) fn of(docroot: &Docroot, file: File, metadata: &Metadata) -> Self {
+        Self { file, in_memory: docroot.is_in_memory(metadata) }
+    }
+}
+
+impl Content for Stored {
+    fn read_cached(&self, offset: u64, piece: &mut [u8]) -> Option<usize> {
+        if !self.in_memory {
+            return self.file.read_cached(offset, piece);
+        }
+        self.file.read(offset, piece).ok().filter(|read| *read > 0)
+    }
+
+    fn read(&self, offset: u64, piece: &mut [u8]) -> io::Result<usize> {
+        self.file.read(offset, piece)
+    }
+
+    fn version(&self, wait: Wait) -> io::Result<Version> {
+        self.file.version(wait)
     }
 }
 

@@ -76,6 +76,7 @@ mod tests {
 
     use common::http::range::Part;
 
+    use super::super::file_body::Stored;
     use super::*;
 
     /// From a file, and from memory.
@@ -84,7 +85,8 @@ mod tests {
         file.write_all(content).unwrap();
         let version = Version::of(&file.metadata().unwrap());
         let kept = Readable::Kept(Bytes::copy_from_slice(content), version);
-        [Readable::File(file.into()), kept].map(|content| FileParts::new(content, version, steps()))
+        [Readable::File(Stored { file, in_memory: false }.into()), kept]
+            .map(|content| FileParts::new(content, version, steps()))
     }
 
     #[tokio::test]

@@ -21,7 +21,7 @@ mod settings;
 mod siblings;
 mod validators;
 
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -36,8 +36,8 @@ use http::{HeaderMap, Method, Response, StatusCode};
 pub use coding::{Coding, preferred};
 use content_type::Kind;
 pub use content_type::{OwnType, Types};
-pub use file_body::{FileBody, FileBodyError, READ_TIMEOUT};
-use file_body::{Readable, Version};
+pub use file_body::{FileBody, FileBodyError, READ_TIMEOUT, SendError};
+use file_body::{Readable, Stored, Version};
 pub use file_cache::FileCache;
 use file_cache::{Content, Kept, Opened, Outcome, Source, Wanted};
 pub use file_parts::FileParts;
@@ -206,10 +206,11 @@ async fn choose(
     } else {
         siblings::find(docroot, path, siblings::Times::of(&metadata), wanted, wait).await?
     };
-    Ok(match form {
-        Some(form) => Representation::coded(form, kind, now),
-        None => Representation::opened(file, &metadata, None, kind, now),
-    })
+    if let Some(form) = form {
+        return Ok(Representation::coded(docroot, form, kind, now));
+    }
+    let file = Stored::of(docroot, file, &metadata);
+    Ok(Representation::opened(file, &metadata, None, kind, now))
 }
 
 /// The same of a file in memory.
@@ -226,7 +227,7 @@ async fn choose_kept(
         && !wanted.is_empty()
         && let Some(form) = siblings::find(docroot, path, kept.plain.times(), wanted.clone(), wait).await?
     {
-        return Ok(Representation::coded(form, kind, now));
+        return Ok(Representation::coded(docroot, form, kind, now));
     }
     let forms = kept.forms.as_deref().unwrap_or_default();
     let form = wanted.iter().find_map(|wanted| forms.iter().find(|(coding, _)| coding == wanted));
@@ -247,7 +248,13 @@ impl From<siblings::NotCached> for FileBodyError {
 }
 
 impl Representation {
-    fn opened(file: File, metadata: &Metadata, coding: Option<Coding>, kind: Kind, now: SystemTime) -> Self {
+    fn opened(
+        file: Stored,
+        metadata: &Metadata,
+        coding: Option<Coding>,
+        kind: Kind,
+        now: SystemTime,
+    ) -> Self {
         let validators = Validators::of(metadata, coding, now);
         Self {
             content: Readable::File(Arc::new(file)),
@@ -260,9 +267,10 @@ impl Representation {
         }
     }
 
-    fn coded(form: siblings::Form, mut kind: Kind, now: SystemTime) -> Self {
+    fn coded(docroot: &Docroot, form: siblings::Form, mut kind: Kind, now: SystemTime) -> Self {
         kind.coding = Some(form.coding.field());
-        Self::opened(form.file, &form.metadata, Some(form.coding), kind, now)
+        let file = Stored::of(docroot, form.file, &form.metadata);
+        Self::opened(file, &form.metadata, Some(form.coding), kind, now)
     }
 
     fn kept(content: &Content, kind: Kind) -> Self {

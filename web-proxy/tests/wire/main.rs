@@ -6,6 +6,7 @@ mod bodies;
 mod compressing;
 mod conditions;
 mod deploying;
+mod direct;
 mod error_pages;
 mod escaping;
 mod file_cache;

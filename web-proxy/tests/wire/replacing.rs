@@ -39,7 +39,8 @@ async fn under_readers(proxy: &Proxy, change: impl Fn(u8, usize) + Send + 'stati
             }
         }
     });
-    let readers: Vec<_> = (0..READERS).map(|_| tokio::spawn(reader(proxy.address, range))).collect();
+    let readers = (0..READERS).map(|at| tokio::spawn(reader(proxy.address, range, at % 2 == 0)));
+    let readers: Vec<_> = readers.collect();
     let mut seen = Seen::default();
     for reader in readers {
         let Seen { complete, broken, busy } = reader.await.unwrap();
@@ -52,12 +53,14 @@ async fn under_readers(proxy: &Proxy, change: impl Fn(u8, usize) + Send + 'stati
     seen
 }
 
-async fn reader(address: std::net::SocketAddr, range: bool) -> Seen {
+/// `closes`: says that it wants no more than this answer, which is hyper's then.
+async fn reader(address: std::net::SocketAddr, range: bool, closes: bool) -> Seen {
     let mut seen = Seen::default();
     for _ in 0..REQUESTS {
         let mut client = Client::connect_narrow(address, 16 << 10).await.unwrap();
         let range = if range { "Range: bytes=100-\r\n" } else { "" };
-        let request = format!("GET /changing.bin HTTP/1.1\r\nHost: x\r\n{range}Connection: close\r\n\r\n");
+        let close = if closes { "Connection: close\r\n" } else { "" };
+        let request = format!("GET /changing.bin HTTP/1.1\r\nHost: x\r\n{range}{close}\r\n");
         client.send(request).await.unwrap();
         let response = client.response("GET").await.unwrap();
         match (response.status, response.end) {

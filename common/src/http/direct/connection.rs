@@ -3,15 +3,13 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
 use http::request;
-use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::send::{self, Sending};
-use super::{HeadText, Reply, Rest, head};
+use super::{HeadText, Reply, Rest, WriteTo, head};
 use crate::http::strict::{Limits, Patience};
 use crate::shutdown::Shutdown;
 
@@ -69,7 +67,7 @@ impl<S, A, B> Connection<S, A, B>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     A: FnMut(request::Parts, &mut HeadText) -> Option<Reply<B>>,
-    B: Body<Data = Bytes> + Unpin,
+    B: WriteTo<S> + Unpin,
 {
     pub(super) fn new(stream: S, limits: Limits, patience: Patience, shutdown: &Shutdown, answer: A) -> Self {
         let idle = Idle { patience, timer: None, drain: None, deadline: None, has_begun: false, waker: None };
@@ -83,15 +81,13 @@ where
 impl<A, B> Exchange<A, B>
 where
     A: FnMut(request::Parts, &mut HeadText) -> Option<Reply<B>>,
-    B: Body<Data = Bytes> + Unpin,
 {
     /// Answers the request that `bytes` begin with. What is behind it is kept.
-    fn step<S: AsyncWrite + Unpin>(
-        &mut self,
-        cx: &mut Context<'_>,
-        stream: &mut S,
-        bytes: &[u8],
-    ) -> io::Result<Step> {
+    fn step<S>(&mut self, cx: &mut Context<'_>, stream: &mut S, bytes: &[u8]) -> io::Result<Step>
+    where
+        S: AsyncWrite + Unpin,
+        B: WriteTo<S> + Unpin,
+    {
         // A drain has begun: hyper says `Connection: close`.
         if !self.shutdown.is_ready() {
             return Ok(Step::HandOver);
@@ -112,6 +108,7 @@ where
     fn poll<S>(&mut self, cx: &mut Context<'_>, stream: &mut S) -> Poll<io::Result<Option<Vec<u8>>>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
+        B: WriteTo<S> + Unpin,
     {
         loop {
             if self.is_closing {
@@ -159,7 +156,7 @@ impl<S, A, B> Future for Connection<S, A, B>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     A: FnMut(request::Parts, &mut HeadText) -> Option<Reply<B>> + Unpin,
-    B: Body<Data = Bytes> + Unpin,
+    B: WriteTo<S> + Unpin,
 {
     type Output = Option<Rest<S>>;
 

@@ -20,6 +20,10 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use http::{Response, request};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -36,6 +40,23 @@ pub enum Reply<B> {
     /// be sent.
     Written(B),
     Response(Response<B>),
+}
+
+/// A body that may know a better way onto a stream than frames.
+pub trait WriteTo<S>: http_body::Body<Data = Bytes> {
+    /// Whether it wants to write what comes next itself.
+    fn writes_itself(&self) -> bool {
+        false
+    }
+
+    /// Writes what comes next; how many bytes that were, at least one. `None`: it comes in frames after all.
+    fn poll_write_to(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        _stream: &mut S,
+    ) -> Poll<Option<io::Result<usize>>> {
+        Poll::Ready(None)
+    }
 }
 
 /// What is to go on with another implementation of HTTP.
@@ -62,7 +83,7 @@ pub async fn serve<S, A, B>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
     A: FnMut(request::Parts, &mut HeadText) -> Option<Reply<B>> + Unpin,
-    B: http_body::Body<Data = Bytes> + Unpin,
+    B: WriteTo<S> + Unpin,
 {
     connection::Connection::new(stream, limits, patience, shutdown, answer).await
 }

@@ -7,7 +7,7 @@ use http::Method;
 use http_body::Body;
 use tokio::io::AsyncWrite;
 
-use super::{HeadText, Reply};
+use super::{HeadText, Reply, WriteTo};
 
 /// A response on its way to the client.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ struct Frames<B> {
 
 /// Frames in one call.
 const AT_ONCE: usize = 8;
+/// With so many bytes taken from a body no further frame is: they stay in memory for as long as the client is slow.
+const ENOUGH: usize = 256 << 10;
 /// So few bytes are copied behind the head: a call with one piece is cheaper than that with two.
 const COPIED: usize = 4 << 10;
 
@@ -44,7 +46,7 @@ pub(super) fn begin<B, S>(
     head: &mut HeadText,
 ) -> io::Result<Option<Box<Sending<B>>>>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: WriteTo<S> + Unpin,
     S: AsyncWrite + Unpin,
 {
     let is_head = *method == Method::HEAD;
@@ -74,7 +76,9 @@ where
     };
     head.finish();
     let mut frames = Frames { body, waiting: [const { Bytes::new() }; AT_ONCE], left };
-    frames.gather(cx)?;
+    if !frames.body.writes_itself() {
+        frames.gather(cx)?;
+    }
     let closes = head.closes();
     let head = head.bytes_mut();
     if let [first, ..] = &mut frames.waiting
@@ -105,18 +109,30 @@ where
     Ok(Some(Box::new(Sending { head, frames, closes })))
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
+impl<B> Sending<B> {
     /// Writes the rest.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        stream: &mut (impl AsyncWrite + Unpin),
-    ) -> Poll<io::Result<()>> {
+    pub(super) fn poll<S>(&mut self, cx: &mut Context<'_>, stream: &mut S) -> Poll<io::Result<()>>
+    where
+        B: WriteTo<S> + Unpin,
+        S: AsyncWrite + Unpin,
+    {
         loop {
             if self.head.is_empty() && self.frames.is_over() {
                 return Pin::new(stream).poll_flush(cx);
             }
-            self.frames.gather(cx)?;
+            let writes_itself = self.frames.body.writes_itself();
+            if writes_itself
+                && self.head.is_empty()
+                && self.frames.is_taken()
+                && let Some(written) = ready!(Pin::new(&mut self.frames.body).poll_write_to(cx, stream))
+            {
+                let left = self.frames.left.checked_sub(written? as u64);
+                self.frames.left = left.ok_or(io::ErrorKind::InvalidData)?;
+                continue;
+            }
+            if self.head.is_empty() || !writes_itself {
+                self.frames.gather(cx)?;
+            }
             if self.head.is_empty() && self.frames.is_taken() {
                 // The body waits, and wakes this connection.
                 return Poll::Pending;
@@ -140,8 +156,9 @@ impl<B: Body<Data = Bytes> + Unpin> Frames<B> {
         if !self.is_taken() {
             return Ok(());
         }
+        let mut taken = 0;
         for place in &mut self.waiting {
-            if self.left == 0 {
+            if self.left == 0 || taken >= ENOUGH {
                 break;
             }
             while place.is_empty() {
@@ -151,6 +168,7 @@ impl<B: Body<Data = Bytes> + Unpin> Frames<B> {
                     Some(Err(_)) | None => return Err(io::ErrorKind::UnexpectedEof.into()),
                 };
             }
+            taken += place.len();
             self.left = self.left.checked_sub(place.len() as u64).ok_or(io::ErrorKind::InvalidData)?;
         }
         Ok(())

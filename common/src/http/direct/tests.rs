@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{HeadText, Reply, Rest, head, serve};
+use super::{HeadText, Reply, Rest, WriteTo, head, serve};
 use crate::http::strict::{Limits, Patience};
 use crate::shutdown::Shutdown;
 
@@ -56,6 +56,8 @@ impl http_body::Body for Pieces {
         SizeHint::with_exact(self.length)
     }
 }
+
+impl<S> WriteTo<S> for Pieces {}
 
 /// `/known…` is known, `/short` breaks off, `/large` has many frames, `/304` and `/204` have no body, `/last` ends the connection.
 #[allow(clippy::needless_pass_by_value, reason = "as services take it")]

@@ -1,6 +1,6 @@
 //! A file in memory or open, with all that a response says of it.
 
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use common::http::coding::is_compressible;
 use http::HeaderValue;
 
 use super::super::content_type::Kind;
-use super::super::file_body::{Content as _, Readable, Version};
+use super::super::file_body::{Content as _, Readable, Stored, Version};
 use super::super::siblings::Times;
 use super::super::{Coding, Validators, http_date};
 use super::policy::{Seen, State};
@@ -96,7 +96,7 @@ impl Content {
     }
 
     /// Those of a file that stays open.
-    pub(super) fn open(file: File, metadata: &Metadata, coding: Option<Coding>, now: SystemTime) -> Self {
+    pub(super) fn open(file: Stored, metadata: &Metadata, coding: Option<Coding>, now: SystemTime) -> Self {
         Self::of(Readable::File(Arc::new(file)), metadata, coding, now)
     }
 

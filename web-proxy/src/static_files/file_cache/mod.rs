@@ -25,7 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 use equivalent::Equivalent;
 use moka::sync::Cache;
 
-use super::file_body::{FileBodyError, read_whole};
+use super::file_body::{FileBodyError, Stored, read_whole};
 use super::pieces;
 use super::siblings::{self, Form, NotCached};
 use super::{Coding, Settings};
@@ -275,18 +275,27 @@ impl FileCache {
         let (key, kind) = (KeyRef::of(docroot, path), settings.types.of(path.as_bytes()));
         if is_large {
             let Opened { file, metadata, .. } = *opened;
-            let of_form =
-                |Form { file, metadata, coding }| (coding, Content::open(file, &metadata, Some(coding), now));
+            let stored = |file, metadata: &Metadata| Stored::of(docroot, file, metadata);
+            let of_form = |Form { file, metadata, coding }| {
+                (coding, Content::open(stored(file, &metadata), &metadata, Some(coding), now))
+            };
             let forms = forms.map(|forms| forms.into_iter().map(of_form).collect());
-            let kept = Arc::new(Kept::new(Content::open(file, &metadata, None, now), kind, forms, at));
+            let kept = Arc::new(Kept::new(
+                Content::open(stored(file, &metadata), &metadata, None, now),
+                kind,
+                forms,
+                at,
+            ));
             files.invalidate(&key);
             open.insert(key.to_owned(), Arc::clone(&kept));
             return Ok((Source::Kept(kept), Some(Outcome::Large)));
         }
         let Opened { file, metadata, look } = *opened;
-        let (file, bytes) = read_whole(file, &metadata, wait).await?;
+        let (file, bytes) = read_whole(docroot, file, &metadata, wait).await?;
         let read = match (bytes, forms) {
-            (Some(bytes), Some(forms)) => contents(forms, now, wait).await?.map(|forms| (bytes, Some(forms))),
+            (Some(bytes), Some(forms)) => {
+                contents(docroot, forms, now, wait).await?.map(|forms| (bytes, Some(forms)))
+            }
             (Some(bytes), None) => Some((bytes, None)),
             (None, _) => None,
         };
@@ -327,13 +336,14 @@ fn seen(plain: &Metadata, forms: Option<&[Form]>) -> Seen {
 
 /// `None` if one of them cannot be read, or not in one piece.
 async fn contents(
+    docroot: &Docroot,
     forms: Vec<Form>,
     now: SystemTime,
     wait: Wait,
 ) -> Result<Option<Vec<(Coding, Content)>>, FileBodyError> {
     let mut contents = Vec::with_capacity(forms.len());
     for Form { file, metadata, coding } in forms {
-        match read_whole(file, &metadata, wait).await {
+        match read_whole(docroot, file, &metadata, wait).await {
             Ok((_, Some(bytes))) => {
                 contents.push((coding, Content::new(bytes, &metadata, Some(coding), now)));
             }
