@@ -49,8 +49,10 @@ pub async fn handle(
         Some(violation) => Err(Refusal::Malformed(violation)),
     };
     let (kind, response) = match received {
-        Ok(request) => {
+        Ok(mut request) => {
+            request.identify();
             record.identify(&request);
+            record.may_break(&request);
             let (orders, outcome) = answer(&site, &request, body, &mut record).await;
             let (kind, response, failure) = respond(&site, &request, &orders, outcome);
             if let Some(failure) = failure {
@@ -68,7 +70,7 @@ pub async fn handle(
             error::answer(&refusal.into(), &site.config.error_pages)
         }
     };
-    record.answered(kind, &response);
+    record.answered(kind, response.status(), response.headers());
     response.map(|body| body.recorded(record))
 }
 
@@ -85,7 +87,10 @@ pub fn at_once(
         return None;
     }
     let entry = site.access_log.entry(Began::now(), peer.ip(), scheme.as_str(), &head);
-    let request = Received::of(head, *peer, scheme, &site.config.trusted_proxies).ok()?;
+    let mut request = Received::of(head, *peer, scheme, &site.config.trusted_proxies).ok()?;
+    if site.router.rules.look_at_request_id() {
+        request.identify();
+    }
     let Routed { orders, route } = site.router.route(&request, Wait::Never).now_or_never()?;
     let (outcome, counted) = match route {
         Ok(Route::File(file)) => {
@@ -113,7 +118,10 @@ pub fn at_once(
     }
     let mut record = Record::begin(&site.metrics, &site.access_log, entry);
     record.identify(&request);
-    record.answered(kind, &response);
+    if response.body().may_break() {
+        record.may_break(&request);
+    }
+    record.answered(kind, response.status(), response.headers());
     Some(response.map(|body| body.recorded(record)))
 }
 
@@ -186,7 +194,7 @@ async fn answer_one<'r>(
         match send(site, request, *file, &orders).await {
             // Replaced, written to or gone since it was found: looking once more finds what is there now.
             Err(Failure::File(ServeError::Body(error))) => {
-                tracing::debug!(request_id = request.id.to_str().unwrap_or("-"), %error, "trying once more");
+                tracing::debug!(request_id = request.id().to_str().unwrap_or("-"), %error, "trying once more");
                 Routed { orders, route } = site.router.route(request, Wait::Allowed).await;
             }
             sent => return (orders, sent),
@@ -260,7 +268,7 @@ const fn is_retrieval(method: &Method) -> bool {
 
 fn tell(request: &Received, failure: &Failure, status: StatusCode) {
     let status = status.as_u16();
-    let (request_id, target) = (request.id.to_str().unwrap_or("-"), &*request.target());
+    let (request_id, target) = (request.id().to_str().unwrap_or("-"), &*request.target());
     // A file that the application names and that is not there is the application's mistake.
     if status >= 500 || matches!(failure, Failure::Handover(_)) {
         tracing::warn!(request_id, status, target, %failure, "cannot answer");

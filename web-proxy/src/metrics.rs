@@ -1,7 +1,7 @@
 //! The service's metrics, under the prefix `web_proxy_`.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, OnceLock};
 
 use common::http::access_log::AccessLog;
 use common::telemetry::{Latency, Registry};
@@ -36,6 +36,8 @@ struct OutcomeLabel {
 #[derive(Debug)]
 pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
+    /// Those of `requests` that were counted already, so that nobody looks for them again.
+    found: [[OnceLock<Counter>; STATUSES.len()]; Kind::ALL.len()],
     pub in_flight: Gauge<i64, AtomicI64>,
     pub connections: Gauge<i64, AtomicI64>,
     /// Connections of clients that had too many.
@@ -52,11 +54,15 @@ pub struct Metrics {
     pub fastcgi_seconds: Latency,
 }
 
+/// By the first digit of the status.
+const STATUSES: [&str; 6] = ["aborted", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
 impl Metrics {
     pub fn register(registry: &mut Registry, access_log: &AccessLog, files: &Arc<FileCache>) -> Self {
         let registry = registry.sub_registry_with_prefix("web_proxy");
         let metrics = Self {
             requests: Family::default(),
+            found: [const { [const { OnceLock::new() }; _] }; _],
             in_flight: Gauge::default(),
             connections: Gauge::default(),
             turned_away: Counter::default(),
@@ -123,15 +129,12 @@ impl Metrics {
     }
 
     pub fn request(&self, kind: Kind, status: Option<StatusCode>) {
-        let status = match status.map(|status| status.as_u16() / 100) {
-            None => "aborted",
-            Some(1) => "1xx",
-            Some(2) => "2xx",
-            Some(3) => "3xx",
-            Some(4) => "4xx",
-            Some(_) => "5xx",
+        let class = status.map_or(0, |status| usize::from(status.as_u16() / 100)).min(STATUSES.len() - 1);
+        let find = || {
+            let labels = RequestLabels { route: kind.as_str(), status: STATUSES[class] };
+            self.requests.get_or_create(&labels).clone()
         };
-        self.requests.get_or_create(&RequestLabels { route: kind.as_str(), status }).inc();
+        self.found[kind as usize][class].get_or_init(find).inc();
     }
 
     pub fn on_demand(&self, outcome: Outcome) {

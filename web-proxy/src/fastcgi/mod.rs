@@ -89,7 +89,7 @@ pub async fn run(
             buffer: site.config.fastcgi_buffer,
             conditions: Conditions::of(&request.method, &request.headers),
             timeout: site.config.fastcgi_timeout,
-            request_id: request.id.clone(),
+            request_id: request.id().clone(),
             in_flight,
         };
         let answer = exchange::start(call, stream, purpose, &site.shutdown).await;
@@ -103,7 +103,7 @@ pub async fn run(
                 });
             }
             Err(error) if error.is_silent() && repeatable => {
-                tracing::debug!(request_id = request.id.to_str().unwrap_or("-"), %error, "trying once more");
+                tracing::debug!(request_id = request.id().to_str().unwrap_or("-"), %error, "trying once more");
                 site.upstream.gone(&endpoint);
                 repeatable = false;
             }

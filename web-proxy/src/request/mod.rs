@@ -3,6 +3,7 @@
 mod body;
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use common::http::forwarded::{Client, FORWARDED, Scheme, TrustedProxies};
 use common::http::request_id;
@@ -30,7 +31,7 @@ pub struct Received {
     pub host: Option<Authority>,
     pub client: Client,
     pub peer: Peer,
-    pub id: HeaderValue,
+    id: OnceLock<HeaderValue>,
 }
 
 /// Why a request is not understood or not wanted, whatever it asks for.
@@ -103,7 +104,6 @@ impl Received {
         if codings.iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
             return Err(Refusal::TransferCoding);
         }
-        let id = request_id::of(&headers, client.trusted);
         if uri.path() == "*" && method == Method::OPTIONS {
             return Err(Refusal::ServerOptions);
         }
@@ -117,8 +117,18 @@ impl Received {
         if !client.trusted {
             forget_what_proxies_say(&mut headers);
         }
-        headers.insert(request_id::X_REQUEST_ID, id.clone());
-        Ok(Self { method, uri, version, headers, path, host, client, peer, id })
+        Ok(Self { method, uri, version, headers, path, host, client, peer, id: OnceLock::new() })
+    }
+
+    /// Made when it is asked for: a file that is sent at once, and not logged with it, needs none.
+    pub fn id(&self) -> &HeaderValue {
+        self.id.get_or_init(|| request_id::of(&self.headers, self.client.trusted))
+    }
+
+    /// Puts the id among the fields, for the application and for rules that look at it there.
+    pub fn identify(&mut self) {
+        let id = self.id().clone();
+        self.headers.insert(request_id::X_REQUEST_ID, id);
     }
 
     /// The path and the query as they were sent, in origin form (RFC 9112, section 3.2.1).
@@ -139,7 +149,7 @@ impl Received {
             headers.remove(name);
         }
         let method = if self.method == Method::HEAD { Method::HEAD } else { Method::GET };
-        let (host, client, id) = (self.host.clone(), self.client.clone(), self.id.clone());
+        let (host, client, id) = (self.host.clone(), self.client.clone(), self.id().clone().into());
         Ok(Self { method, uri, version: self.version, headers, path, host, client, peer: self.peer, id })
     }
 
@@ -224,7 +234,10 @@ impl Received {
             local: std::net::SocketAddr::from(([10, 0, 0, 1], 80)),
         };
         let head = head.expect("a valid target").into_parts().0;
-        Self::of(head, peer, Scheme::Http, &TrustedProxies::new(Vec::new())).expect("a valid request")
+        let received = Self::of(head, peer, Scheme::Http, &TrustedProxies::new(Vec::new()));
+        let mut request = received.expect("a valid request");
+        request.identify();
+        request
     }
 }
 
@@ -306,10 +319,10 @@ mod tests {
         assert_eq!((stranger.client.ip.to_string().as_str(), stranger.port()), ("192.0.2.1", 80));
         assert!(!stranger.headers.contains_key("x-forwarded-for"));
         assert!(!stranger.headers.contains_key("x-forwarded-prefix"));
-        assert_ne!(stranger.id, "abc");
+        assert_ne!(stranger.id(), "abc");
         let proxy = received("GET", "/", &told, "10.0.0.2:9").unwrap();
         assert_eq!((proxy.client.ip.to_string().as_str(), proxy.port()), ("198.51.100.7", 443));
         assert_eq!(proxy.headers["x-forwarded-for"], "198.51.100.7");
-        assert_eq!(proxy.id, "abc");
+        assert_eq!(proxy.id(), "abc");
     }
 }

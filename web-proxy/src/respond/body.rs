@@ -93,6 +93,11 @@ impl Body {
         matches!(self.source, Source::Coded(_))
     }
 
+    /// Whether its bytes may end before it does.
+    pub const fn may_break(&self) -> bool {
+        !matches!(self.source, Source::Empty | Source::Page(_))
+    }
+
     /// Notes the request when this body is over.
     #[must_use]
     pub fn recorded(mut self, record: Record) -> Self {

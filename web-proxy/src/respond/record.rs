@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use common::http::access_log::{AccessLog, Entry, Field};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Method, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
-use super::{Body, BodyError};
+use super::BodyError;
 use crate::metrics::Metrics;
 use crate::request::Received;
 use crate::route::Script;
@@ -61,6 +61,8 @@ pub struct Record {
 }
 
 impl Kind {
+    pub const ALL: [Self; 4] = [Self::Static, Self::Php, Self::Denied, Self::Error];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Static => "static",
@@ -88,12 +90,18 @@ impl Record {
 
     /// Who asks, once that is known.
     pub fn identify(&mut self, request: &Received) {
-        self.id = request.id.clone();
         if let Some(entry) = &mut self.entry {
             entry.client = request.client.ip;
             entry.scheme = request.client.scheme.as_str();
-            entry.request_id = Some(request.id.clone());
+            if entry.says(Field::RequestId) {
+                entry.request_id = Some(request.id().clone());
+            }
         }
+    }
+
+    /// The response may break off, which is told with the request's id.
+    pub fn may_break(&mut self, request: &Received) {
+        self.id = request.id().clone();
     }
 
     /// As other servers write a request that they could not read.
@@ -118,12 +126,13 @@ impl Record {
         }
     }
 
-    pub fn answered(&mut self, kind: Kind, response: &Response<Body>) {
+    pub fn answered(&mut self, kind: Kind, status: StatusCode, headers: &HeaderMap) {
         self.kind = kind;
-        self.status = Some(response.status());
+        self.status = Some(status);
         if let Some(entry) = &mut self.entry {
-            self.log.answered(entry, response.status(), response.headers(), entry.elapsed());
-            let length = response.headers().get(CONTENT_LENGTH);
+            let after = if entry.says(Field::FirstByte) { entry.elapsed() } else { Duration::ZERO };
+            self.log.answered(entry, status, headers, after);
+            let length = headers.get(CONTENT_LENGTH);
             self.announced = length.and_then(|length| length.to_str().ok()?.parse().ok());
         }
     }

@@ -54,6 +54,9 @@ impl UrlPath {
         if !raw.starts_with('/') {
             return Err(PathError::NotAbsolute);
         }
+        if is_plain(raw.as_bytes()) {
+            return Ok(Self(raw.as_bytes().to_vec()));
+        }
         let decoded = decode(raw.as_bytes())?;
         let mut path = Vec::with_capacity(decoded.len());
         let mut segments = decoded.split(|byte| *byte == b'/').skip(1).peekable();
@@ -141,6 +144,12 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
 /// A part of a path, percent-encoded.
 pub fn encoded(part: &[u8]) -> String {
     percent_encode(part, ENCODED).to_string()
+}
+
+/// Whether it is as it stands what [`UrlPath::parse`] makes of it, as nearly all are.
+fn is_plain(raw: &[u8]) -> bool {
+    memchr::memchr3(b'%', b'\\', 0, raw).is_none()
+        && raw.array_windows().all(|pair| !matches!(pair, b"//" | b"/."))
 }
 
 fn decode(raw: &[u8]) -> Result<Vec<u8>, PathError> {

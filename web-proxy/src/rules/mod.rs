@@ -12,6 +12,7 @@ mod read;
 
 use std::time::Duration;
 
+use common::http::request_id;
 use common::rules::{RuleError, Source, Subject, Template, Text, When};
 use http::{HeaderValue, StatusCode};
 
@@ -24,6 +25,7 @@ use crate::config::FrontController;
 #[derive(Debug)]
 pub struct Rules {
     list: Vec<Rule>,
+    looks_at_request_id: bool,
     /// All of them, also those that are not enabled, as they were written.
     text: String,
 }
@@ -77,7 +79,15 @@ impl Rules {
     /// Those of `preset` and, if there is a file, of its tables under the key that stands with it.
     pub fn of(preset: Preset, file: Option<(Source<'_>, &str)>) -> Result<Self, RuleError> {
         let merged = common::rules::merge(Some(preset.source()), file, read::ACTIONS, read::read)?;
-        Ok(Self { list: merged.rules.into_iter().map(|(rule, _)| rule).collect(), text: merged.text })
+        let list: Vec<Rule> = merged.rules.into_iter().map(|(rule, _)| rule).collect();
+        let is_request_id = |name: &str| name == request_id::X_REQUEST_ID.as_str();
+        let looks_at_request_id = list.iter().any(|rule| rule.when.names_field(is_request_id));
+        Ok(Self { list, looks_at_request_id, text: merged.text })
+    }
+
+    /// Whether one of them looks at the field `X-Request-Id`, which has to be there then.
+    pub const fn look_at_request_id(&self) -> bool {
+        self.looks_at_request_id
     }
 
     /// Adds the rules that fit to `orders`, each once, and gives the first that decides.
