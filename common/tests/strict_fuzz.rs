@@ -23,6 +23,10 @@ fn likely(start: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
         "Transfer-Encoding: gzip, chunked",
         "Transfer-Encoding : chunked",
         "Connection: close, upgrade",
+        "Connection: Keep-Alive ",
+        "Cookie: a=b",
+        "cookie:c",
+        "Expect: 100-continue",
         "Upgrade: websocket",
         " folded",
         "X: a\rb",
@@ -58,6 +62,7 @@ fn likely(start: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
 
 const REQUESTS: &[&str] = &[
     "GET / HTTP/1.1",
+    "HEAD http://a/?b HTTP/1.1",
     "POST /a?b=\u{fc} HTTP/1.1",
     "\r\nGET http://a/ HTTP/1.0",
     "GET  / HTTP/1.1",

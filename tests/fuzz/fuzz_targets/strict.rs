@@ -1,6 +1,7 @@
 //! What the strict reading of HTTP/1.1 holds to be true of any bytes: it accepts only what httparse accepts, which
 //! is what hyper reads with, and then both see the same message. And it means the same however the bytes come.
 
+use common::http::direct::head;
 use common::http::strict::head::{Kind, Scanner};
 use common::http::strict::messages::Messages;
 use common::http::strict::{Framing, Limits};
@@ -20,6 +21,29 @@ pub(crate) fn request(data: &[u8]) {
     let upgrade =
         !all(request.headers, "upgrade").is_empty() && lists(request.headers, "connection", "upgrade");
     assert_eq!(framing.wants_upgrade, framing.is_http_11 && upgrade);
+    if let Some((head, read)) = head::read(data, LIMITS) {
+        assert_eq!(read, length);
+        answered_at_once(framing, &request, &head);
+    }
+}
+
+/// What is answered without hyper was read as hyper would have read it, and says nothing of its body or its connection.
+fn answered_at_once(framing: Framing, request: &httparse::Request<'_, '_>, head: &http::request::Parts) {
+    assert_eq!(framing, Framing { is_http_11: true, ..Framing::default() });
+    assert_eq!(request.method, Some(head.method.as_str()));
+    assert_eq!(request.path.and_then(|path| path.parse().ok()).as_ref(), Some(&head.uri));
+    let mut expected = http::HeaderMap::new();
+    for field in request.headers.iter() {
+        let name: http::HeaderName = field.name.parse().expect("a name");
+        let is_harmless = match name.as_str() {
+            "connection" => field.value.eq_ignore_ascii_case(b"keep-alive"),
+            "content-length" | "transfer-encoding" | "upgrade" | "expect" => false,
+            _ => true,
+        };
+        assert!(is_harmless, "{name}");
+        expected.append(name, http::HeaderValue::from_bytes(field.value).expect("a value"));
+    }
+    assert_eq!(head.headers, expected);
 }
 
 pub(crate) fn response(data: &[u8]) {

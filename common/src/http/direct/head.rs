@@ -6,8 +6,8 @@ use memchr::memchr;
 use crate::http::strict::head::{Kind, Scanner};
 use crate::http::strict::{Framing, Limits};
 
-/// The request at the beginning of `bytes`, and its length, if it is of those that are answered here.
-pub(super) fn read(bytes: &[u8], limits: Limits) -> Option<(request::Parts, usize)> {
+/// The request at the beginning of `bytes`, and its length, if it is of those.
+pub fn read(bytes: &[u8], limits: Limits) -> Option<(request::Parts, usize)> {
     let method = match bytes {
         [b'G', b'E', b'T', b' ', ..] => Method::GET,
         [b'H', b'E', b'A', b'D', b' ', ..] => Method::HEAD,

@@ -13,7 +13,7 @@
 //! again. So nothing is refused here, and no request means something else here than there.
 
 mod connection;
-mod head;
+pub mod head;
 mod send;
 mod text;
 

@@ -7,14 +7,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode, request};
+use http::{Response, StatusCode, request};
 use http_body::{Frame, SizeHint};
-use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{HeadText, Reply, Rest, WriteTo, head, serve};
+use super::{HeadText, Reply, Rest, WriteTo, serve};
 use crate::http::strict::{Limits, Patience};
 use crate::shutdown::Shutdown;
 
@@ -265,35 +264,4 @@ async fn a_drain_ends_who_is_idle_and_nobody_else() {
     served.shutdown.drain();
     assert_eq!(served.client.read(&mut [0]).await.unwrap(), 0);
     assert!(served.end.await.unwrap().is_none());
-}
-
-proptest! {
-    /// What is answered here was read as hyper would have read it.
-    #[test]
-    fn a_head_means_what_it_means_to_hyper(
-        target in "(/|http://a|)[a-z/?%&=.]{0,20}",
-        fields in proptest::collection::vec(("[a-zA-Z-]{1,12}|Host|Connection|Cookie", "[ \t]{0,2}([!-~][ -~]{0,20})?[ \t]{0,2}"), 0..8),
-        behind in "[ -~\r\n]{0,20}",
-    ) {
-        let mut text = format!("GET {target} HTTP/1.1\r\n");
-        for (name, value) in &fields {
-            text.extend([name, ":", value, "\r\n"]);
-        }
-        text.push_str("\r\n");
-        let length = text.len();
-        text.push_str(&behind);
-        if let Some((parts, read)) = head::read(text.as_bytes(), LIMITS) {
-            prop_assert_eq!(read, length);
-            let mut headers = [httparse::EMPTY_HEADER; 20];
-            let mut request = httparse::Request::new(&mut headers);
-            prop_assert_eq!(request.parse(text.as_bytes()).unwrap(), httparse::Status::Complete(length));
-            prop_assert_eq!(request.path.unwrap().parse::<http::Uri>().unwrap(), parts.uri);
-            let mut expected = HeaderMap::new();
-            for header in request.headers {
-                let name: http::HeaderName = header.name.parse().unwrap();
-                expected.append(name, http::HeaderValue::from_bytes(header.value).unwrap());
-            }
-            prop_assert_eq!(parts.headers, expected);
-        }
-    }
 }
