@@ -10,13 +10,15 @@
 //! [`at_once`] does the same where nothing is to be waited for.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use common::http::access_log::Began;
+use common::http::access_log::{Began, Entry};
+use common::http::direct::{HeadText, Reply};
 use common::http::forwarded::Scheme;
 use common::http::strict::Violation;
 use common::listener::Peer;
 use futures_util::FutureExt as _;
-use http::{Method, Request, Response, StatusCode, request};
+use http::{HeaderMap, Method, Request, Response, StatusCode, request};
 use hyper::body::Incoming;
 
 use crate::docroot::{MapError, Wait};
@@ -30,6 +32,7 @@ use crate::route::{Route, RouteError, Routed, Script, StaticFile};
 use crate::rules::Orders;
 use crate::site::Site;
 use crate::static_files::file_cache::Outcome;
+use crate::static_files::prepared::Choice;
 use crate::static_files::{self, ServeError, Served};
 
 /// `violation`: the request stands in for one that was not in order.
@@ -70,8 +73,9 @@ pub async fn handle(
             error::answer(&refusal.into(), &site.config.error_pages)
         }
     };
-    record.answered(kind, response.status(), response.headers());
-    response.map(|body| body.recorded(record))
+    let (head, body) = response.into_parts();
+    let body = sent(record, kind, head.status, &head.headers, body);
+    Response::from_parts(head, body)
 }
 
 /// The response of [`handle`] to a GET or HEAD without a body, if nothing has to be waited for, nothing has to run and its
@@ -81,20 +85,35 @@ pub fn at_once(
     peer: &Peer,
     scheme: Scheme,
     head: request::Parts,
-) -> Option<Response<Body>> {
+    text: &mut HeadText,
+) -> Option<Reply<Body>> {
     // What a script is making is waited for.
     if !is_retrieval(&head.method) || site.flights.are_any() {
         return None;
     }
-    let entry = site.access_log.entry(Began::now(), peer.ip(), scheme.as_str(), &head);
+    let began = Began::now();
+    let entry = site.access_log.entry(began, peer.ip(), scheme.as_str(), &head);
     let mut request = Received::of(head, *peer, scheme, &site.config.trusted_proxies).ok()?;
     if site.router.rules.look_at_request_id() {
         request.identify();
     }
     let Routed { orders, route } = site.router.route(&request, Wait::Never).now_or_never()?;
+    let second = began.time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let mut choice = None;
     let (outcome, counted) = match route {
         Ok(Route::File(file)) => {
             let hit = file.is_kept().then_some(Outcome::Hit);
+            if site.config.compress.is_off() {
+                choice = Choice::of(&site.config.files, &request.method, &request.headers, &file);
+            }
+            if let Some(choice) = &choice
+                && let Some(head) = choice.head(second, &orders)
+            {
+                let body = choice.body()?;
+                text.copy(&head.text);
+                let record = noted(site, &request, entry, hit, &body);
+                return Some(Reply::Written(sent(record, Kind::Static, head.status, &head.headers, body)));
+            }
             match serve(site, &request, *file, &orders, Wait::Never).now_or_never()? {
                 Ok(Served { response, outcome }) => (Ok((Kind::Static, response)), hit.or(outcome)),
                 // The ordinary way waits, or looks once more.
@@ -113,16 +132,37 @@ pub fn at_once(
     if let Some(failure) = failure {
         tell(&request, &failure, response.status());
     }
+    if let Some(choice) = choice {
+        choice.keep(second, &orders, response.status(), response.headers());
+    }
+    let record = noted(site, &request, entry, counted, response.body());
+    let (head, body) = response.into_parts();
+    let body = sent(record, kind, head.status, &head.headers, body);
+    Some(Reply::Response(Response::from_parts(head, body)))
+}
+
+/// The record of a request that is answered at once.
+fn noted(
+    site: &Site,
+    request: &Received,
+    entry: Option<Box<Entry>>,
+    counted: Option<Outcome>,
+    body: &Body,
+) -> Record {
     if let Some(outcome) = counted {
         site.router.files.count(outcome);
     }
     let mut record = Record::begin(&site.metrics, &site.access_log, entry);
-    record.identify(&request);
-    if response.body().may_break() {
-        record.may_break(&request);
+    record.identify(request);
+    if body.may_break() {
+        record.may_break(request);
     }
-    record.answered(kind, response.status(), response.headers());
-    Some(response.map(|body| body.recorded(record)))
+    record
+}
+
+fn sent(mut record: Record, kind: Kind, status: StatusCode, headers: &HeaderMap, body: Body) -> Body {
+    record.answered(kind, status, headers);
+    body.recorded(record)
 }
 
 /// The outcome, or the page that tells of the failure, as rules want it, and compressed if that is worth it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::discovery::discover;
 use common::http::access_log::AccessLog;
-use common::http::direct::{self, Reply, Rest};
+use common::http::direct::{self, Rest};
 use common::http::forwarded::Scheme;
 use common::http::strict::{Limits, Patience, StrictRequests};
 use common::listener::{Accepted, Bound, Listener, Peer};
@@ -164,7 +164,7 @@ async fn connection(site: Arc<Site>, accepted: Accepted) {
     let limits = Limits { bytes: site.config.max_head, target: MAX_TARGET, fields: MAX_HEADERS };
     let patience = Patience { head: site.config.client_timeout, idle: site.config.keep_alive_timeout };
     let stream = WriteDeadline::new(stream, SEND_TIMEOUT);
-    let answer = |head, _: &mut _| at_once(&site, &peer, Scheme::Http, head).map(Reply::Response);
+    let answer = |head, text: &mut _| at_once(&site, &peer, Scheme::Http, head, text);
     if let Some(rest) = direct::serve(stream, limits, patience, &site.shutdown, answer).await {
         // Boxed: a connection that never needs it is smaller.
         Box::pin(with_hyper(&site, rest, limits, patience, peer)).await;

@@ -70,8 +70,11 @@ async fn at_once_or_without_a_trace() {
             request = request.header(*name, *value);
         }
         let head = request.body(()).unwrap().into_parts().0;
-        let response = at_once(service.site(), &Peer::Unix, Scheme::Http, head);
-        let status = response.as_ref().map(|response| response.status().as_u16());
+        let response = at_once(service.site(), &Peer::Unix, Scheme::Http, head, &mut HeadText::default());
+        let status = response.as_ref().map(|reply| match reply {
+            Reply::Response(response) => response.status().as_u16(),
+            Reply::Written(_) => unreachable!("nothing is kept of what has just been written"),
+        });
         assert_eq!(status, expected, "{method} {target} {fields:?}");
         assert_eq!(rendered(&registry) == before, expected.is_none(), "{method} {target} {fields:?}");
         drop(response);

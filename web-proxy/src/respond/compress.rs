@@ -72,6 +72,10 @@ impl Compress {
         Ok(Self { codings, min_length: options.compress_min_length.bytes() })
     }
 
+    pub const fn is_off(&self) -> bool {
+        self.codings.is_empty()
+    }
+
     /// Compresses `response` if that is worth it and its client accepts it. `request`: its header fields.
     pub fn apply(
         &self,

@@ -140,6 +140,16 @@ impl<'r> Orders<'r> {
         }
     }
 
+    /// Which rules these are.
+    pub fn addresses(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().map(|rule| std::ptr::from_ref(*rule).addr())
+    }
+
+    /// Whether these are the rules with those addresses.
+    pub fn are(&self, addresses: &[usize]) -> bool {
+        self.addresses().eq(addresses.iter().copied())
+    }
+
     /// All edits, in their order.
     pub fn edits(&self) -> impl DoubleEndedIterator<Item = &'r Edits> {
         self.0.iter().map(|rule| &rule.edits)

@@ -17,6 +17,7 @@ mod guard;
 mod immutable;
 mod negotiate;
 mod pieces;
+pub mod prepared;
 mod settings;
 mod siblings;
 mod validators;
@@ -109,12 +110,14 @@ pub async fn serve(
     let now = SystemTime::now();
     let kind = kind_of(&file, &settings.types);
     let lifetime = lifetime(settings.immutable, expires, file.name());
-    let has_forms = !settings.precompressed.is_empty()
-        && kind.coding.is_none()
-        && match &file.source {
-            Source::Kept(kept) if file.media_type.is_none() => kept.is_compressible,
-            _ => is_compressible(kind.media_type.as_bytes()),
-        };
+    let has_forms = match &file.source {
+        Source::Kept(kept) if file.media_type.is_none() && file.coding.is_none() => kept.has_forms(settings),
+        _ => {
+            !settings.precompressed.is_empty()
+                && kind.coding.is_none()
+                && is_compressible(kind.media_type.as_bytes())
+        }
+    };
     // What a rule says to be compressed is one of two forms, under a name of its own.
     let varies = has_forms || file.coding.is_some();
     let wanted = if has_forms { preferred(Accepted::of(request), &settings.precompressed) } else { vec![] };
@@ -229,16 +232,11 @@ async fn choose_kept(
     {
         return Ok(Representation::coded(docroot, form, kind, now));
     }
-    let forms = kept.forms.as_deref().unwrap_or_default();
-    let form = wanted.iter().find_map(|wanted| forms.iter().find(|(coding, _)| coding == wanted));
-    let content = match form {
-        Some((coding, content)) => {
-            kind.coding = Some(coding.field());
-            content
-        }
-        None => &kept.plain,
-    };
-    Ok(Representation::kept(content, kind))
+    let form = kept.best(&wanted);
+    if let Some(coding) = form.and_then(|form| kept.coding(form)) {
+        kind.coding = Some(coding.field());
+    }
+    Ok(Representation::kept(kept.content(form), kind))
 }
 
 impl From<siblings::NotCached> for FileBodyError {

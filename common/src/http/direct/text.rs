@@ -30,6 +30,21 @@ impl HeadText {
         (self.has_date, self.has_length, self.closes) = (false, false, false);
     }
 
+    /// A whole head, to be [copied](Self::copy) for one response after the other, but for the body's length and the date.
+    pub fn of(status: StatusCode, headers: &HeaderMap) -> Self {
+        let mut text = Self::new();
+        text.response(status, headers, false);
+        text
+    }
+
+    /// Becomes like `other`.
+    pub fn copy(&mut self, other: &Self) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.status = other.status;
+        (self.has_date, self.has_length, self.closes) = (other.has_date, other.has_length, other.closes);
+    }
+
     /// Comes first.
     pub fn status(&mut self, status: StatusCode) {
         self.status = status;

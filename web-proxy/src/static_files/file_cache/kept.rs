@@ -11,8 +11,9 @@ use http::HeaderValue;
 
 use super::super::content_type::Kind;
 use super::super::file_body::{Content as _, Readable, Stored, Version};
+use super::super::prepared::Heads;
 use super::super::siblings::Times;
-use super::super::{Coding, Validators, http_date};
+use super::super::{Coding, Settings, Validators, http_date};
 use super::policy::{Seen, State};
 use crate::docroot::Wait;
 
@@ -26,6 +27,7 @@ pub struct Kept {
     pub(in super::super) is_compressible: bool,
     /// In the order of the configuration; `None` where nobody has looked for them.
     pub(in super::super) forms: Option<Vec<(Coding, Content)>>,
+    pub(in super::super) heads: Heads,
     seen: Seen,
     /// When the file system was asked last, in nanoseconds of the cache's age.
     looked: AtomicU64,
@@ -44,9 +46,9 @@ pub(in super::super) struct Content {
     state: State,
 }
 
-/// What an entry takes beside the bytes of its files: this struct, the values of header fields, and what moka needs
-/// for each (about 320 bytes), rounded up.
-const OVERHEAD: usize = 1024;
+/// What an entry takes beside the bytes of its files: this struct, the values of header fields, two prepared heads, and what
+/// moka needs for each (about 320 bytes), rounded up.
+const OVERHEAD: usize = 4096;
 
 impl Kept {
     pub(super) fn new(
@@ -60,7 +62,29 @@ impl Kept {
         };
         let seen = Seen { plain: plain.state, forms: forms.as_ref().map(states) };
         let is_compressible = is_compressible(kind.media_type.as_bytes());
-        Self { plain, kind, is_compressible, forms, seen, looked: AtomicU64::new(nanoseconds(looked)) }
+        let heads = Heads::new(forms.as_ref().map_or(0, Vec::len));
+        Self { plain, kind, is_compressible, forms, heads, seen, looked: AtomicU64::new(nanoseconds(looked)) }
+    }
+
+    /// Whether compressed forms of it are looked for, unless a rule makes something else of it.
+    pub(in super::super) const fn has_forms(&self, settings: &Settings) -> bool {
+        !settings.precompressed.is_empty() && self.kind.coding.is_none() && self.is_compressible
+    }
+
+    /// The first of the `wanted` forms that there is.
+    pub(in super::super) fn best(&self, wanted: &[Coding]) -> Option<usize> {
+        let forms = self.forms.as_deref().unwrap_or_default();
+        wanted.iter().find_map(|wanted| forms.iter().position(|(coding, _)| coding == wanted))
+    }
+
+    /// Its plain form, where none is named.
+    pub(in super::super) fn content(&self, form: Option<usize>) -> &Content {
+        let form = form.and_then(|form| self.forms.as_ref()?.get(form));
+        form.map_or(&self.plain, |(_, content)| content)
+    }
+
+    pub(in super::super) fn coding(&self, form: usize) -> Option<Coding> {
+        self.forms.as_ref()?.get(form).map(|(coding, _)| *coding)
     }
 
     pub(super) const fn seen(&self) -> &Seen {
@@ -78,7 +102,7 @@ impl Kept {
 
     /// The bytes of memory that it takes.
     pub(super) fn weight(&self) -> usize {
-        let forms = self.forms.iter().flatten().map(|(_, content)| content.in_memory() + OVERHEAD / 4);
+        let forms = self.forms.iter().flatten().map(|(_, content)| content.in_memory() + OVERHEAD / 2);
         OVERHEAD + self.plain.in_memory() + forms.sum::<usize>()
     }
 
