@@ -100,6 +100,20 @@ impl When {
             || self.unless.iter().any(Self::looks_beyond_the_key)
     }
 
+    /// Whether nothing but the path is looked at, so that the answer is the same for all requests for one.
+    pub fn looks_at_the_path_alone(&self) -> bool {
+        let Self { method, scheme, host, path: _, extension: _, query, header, cookie, client, unless } =
+            self;
+        method.is_empty()
+            && scheme.is_none()
+            && host.is_empty()
+            && query.is_none()
+            && header.0.is_empty()
+            && cookie.is_none()
+            && client.is_empty()
+            && unless.iter().all(Self::looks_at_the_path_alone)
+    }
+
     /// Whether it looks at a field of the request that `is` names.
     pub fn names_field(&self, is: fn(&str) -> bool) -> bool {
         self.header.0.iter().flat_map(|header| &header.names).any(|name| is(name.as_str()))

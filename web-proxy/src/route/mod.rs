@@ -251,7 +251,13 @@ impl Router {
             headers: &request.headers,
             client: request.client.ip,
         };
-        let Some((rule, decision)) = self.rules.apply(&subject, mapped, orders) else { return Ok(None) };
+        let decided = match &place.what {
+            What::File(Source::Kept(kept)) => {
+                self.rules.apply_to_known(&subject, mapped, kept.rules(), orders)
+            }
+            _ => self.rules.apply(&subject, mapped, orders),
+        };
+        let Some((rule, decision)) = decided else { return Ok(None) };
         if !matches!(decision, Decision::Serve) {
             tracing::debug!(rule = &*rule.name, ?decision, "a rule decides");
         }

@@ -10,6 +10,7 @@ pub mod edits;
 mod presets;
 mod read;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use common::http::request_id;
@@ -34,6 +35,8 @@ pub struct Rules {
 pub struct Rule {
     pub name: Box<str>,
     when: When,
+    /// It looks at nothing but the path and what that is mapped to.
+    is_of_the_path: bool,
     /// Fits any of these names of what the path is mapped to (Apache's `FilesMatch`); everything, if there are none. A
     /// directory has no name.
     file: Vec<Text>,
@@ -71,6 +74,10 @@ pub enum MappedTo<'a> {
     Nothing(&'a [u8]),
 }
 
+/// Which rules fit a file, of those that look at nothing but where it is; found out once.
+#[derive(Debug, Default)]
+pub struct OfThePath(OnceLock<Box<[Option<bool>]>>);
+
 /// The rules that fit a request, in their order.
 #[derive(Debug, Default, Clone)]
 pub struct Orders<'r>(Vec<&'r Rule>);
@@ -97,10 +104,32 @@ impl Rules {
         mapped: MappedTo<'_>,
         orders: &mut Orders<'r>,
     ) -> Option<(&'r Rule, &'r Decision)> {
-        for rule in &self.list {
-            if !rule.fits(subject, mapped) {
-                continue;
-            }
+        let fitting = self.list.iter().filter(|rule| rule.fits(subject, mapped));
+        Self::go_through(fitting, orders)
+    }
+
+    /// The same, of what is always mapped to the same, with what is `known` of its path.
+    pub fn apply_to_known<'r>(
+        &'r self,
+        subject: &Subject<'_>,
+        mapped: MappedTo<'_>,
+        known: &OfThePath,
+        orders: &mut Orders<'r>,
+    ) -> Option<(&'r Rule, &'r Decision)> {
+        let of_the_path = |rule: &Rule| rule.is_of_the_path.then(|| rule.fits(subject, mapped));
+        let known = known.0.get_or_init(|| self.list.iter().map(of_the_path).collect());
+        let fitting = self.list.iter().zip(known).filter_map(|(rule, known)| {
+            let fits = known.unwrap_or_else(|| rule.fits(subject, mapped));
+            fits.then_some(rule)
+        });
+        Self::go_through(fitting, orders)
+    }
+
+    fn go_through<'r>(
+        fitting: impl Iterator<Item = &'r Rule>,
+        orders: &mut Orders<'r>,
+    ) -> Option<(&'r Rule, &'r Decision)> {
+        for rule in fitting {
             if let Some(decision) = &rule.decision {
                 orders.add(rule);
                 return Some((rule, decision));

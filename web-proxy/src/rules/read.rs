@@ -13,9 +13,11 @@ pub(super) const ACTIONS: &str = "serve, deny, redirect, expires, type, encoding
 
 /// `None` for a rule that would do nothing.
 pub(super) fn read(table: &Table<'_>, name: &str) -> Result<Option<Rule>, RuleError> {
+    let when = When::read(table)?;
     let rule = Rule {
         name: name.into(),
-        when: When::read(table)?,
+        is_of_the_path: when.looks_at_the_path_alone(),
+        when,
         file: values::removed(table, "file", |field, text| {
             Text::plain(text).map_err(|error| field.error(error))
         })?,

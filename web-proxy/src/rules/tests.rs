@@ -279,3 +279,51 @@ fn what_the_documentation_shows_is_accepted() {
         }
     }
 }
+
+/// What is known of a path from one request counts for all others, and nothing else does.
+#[test]
+fn what_is_known_of_a_path() {
+    let own = r#"
+        [[rule]]
+        name = "by-query"
+        query = "preview"
+        expires = "0s"
+
+        [[rule]]
+        name = "not-by-name"
+        path = "/a/**"
+        unless = { header = { Accept = "*css*" } }
+        set-response-headers = { X-A = "1" }
+
+        [[rule]]
+        name = "by-file"
+        file = "*.css"
+        unless = { path = "/b/**" }
+        expires = "1h"
+
+        [[rule]]
+        name = "by-method"
+        method = "HEAD"
+        path = "**.txt"
+        deny = true
+    "#;
+    let source = Source { name: "own.toml", text: own };
+    let rules = Rules::of(Preset::Drupal, Some((source, "rule"))).unwrap();
+    for path in ["/a/x.css", "/b/x.css", "/a/x.txt", "/.git/x.css", "/vendor/x.txt", "/core/x.css.gz"] {
+        let known = OfThePath::default();
+        for query in ["", "?preview", "?other", "?preview"] {
+            for (method, accept) in [("GET", "text/css"), ("HEAD", "text/css"), ("GET", "*/*")] {
+                let mut request = Received::get(&format!("{path}{query}"));
+                request.method = method.parse().unwrap();
+                request.headers.insert("accept", accept.parse().unwrap());
+                let name = file(path.rsplit('/').next().unwrap());
+                let (mut plain, mut cached) = (Orders::default(), Orders::default());
+                let expected = rules.apply(&subject(&request), name, &mut plain);
+                let decided = rules.apply_to_known(&subject(&request), name, &known, &mut cached);
+                let name = |decided: Option<(&Rule, &Decision)>| decided.map(|(rule, _)| rule.name.clone());
+                assert_eq!(name(decided), name(expected), "{method} {path}{query} {accept}");
+                assert!(cached.addresses().eq(plain.addresses()), "{method} {path}{query} {accept}");
+            }
+        }
+    }
+}

@@ -135,3 +135,22 @@ fn what_is_not_in_the_key_is_known() {
         assert_eq!(when(matchers).unwrap().looks_beyond_the_key(), expected, "{matchers}");
     }
 }
+
+#[test]
+fn what_looks_at_the_path_alone_is_known() {
+    for (matchers, expected) in [
+        ("", true),
+        ("path = [\"/a\", \"~b\"]\nextension = \"css\"", true),
+        ("path = \"/a\"\nunless = { path = \"/b\" }", true),
+        ("path = \"/a\"\nmethod = \"GET\"", false),
+        ("path = \"/a\"\nscheme = \"https\"", false),
+        ("path = \"/a\"\nhost = \"b\"", false),
+        ("path = \"/a\"\nquery = \"b\"", false),
+        ("path = \"/a\"\nheader = \"b\"", false),
+        ("path = \"/a\"\ncookie = \"b\"", false),
+        ("path = \"/a\"\nclient = \"::1\"", false),
+        ("path = \"/a\"\nunless = [{ path = \"/b\" }, { query = \"b\" }]", false),
+    ] {
+        assert_eq!(when(matchers).unwrap().looks_at_the_path_alone(), expected, "{matchers}");
+    }
+}

@@ -16,6 +16,7 @@ use super::super::siblings::Times;
 use super::super::{Coding, Settings, Validators, http_date};
 use super::policy::{Seen, State};
 use crate::docroot::Wait;
+use crate::rules::OfThePath;
 
 /// A file, and its compressed forms where somebody has asked for them.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Kept {
     /// In the order of the configuration; `None` where nobody has looked for them.
     pub(in super::super) forms: Option<Vec<(Coding, Content)>>,
     pub(in super::super) heads: Heads,
+    /// What rules have to do with its path.
+    rules: OfThePath,
     seen: Seen,
     /// When the file system was asked last, in nanoseconds of the cache's age.
     looked: AtomicU64,
@@ -63,7 +66,16 @@ impl Kept {
         let seen = Seen { plain: plain.state, forms: forms.as_ref().map(states) };
         let is_compressible = is_compressible(kind.media_type.as_bytes());
         let heads = Heads::new(forms.as_ref().map_or(0, Vec::len));
-        Self { plain, kind, is_compressible, forms, heads, seen, looked: AtomicU64::new(nanoseconds(looked)) }
+        Self {
+            plain,
+            kind,
+            is_compressible,
+            forms,
+            heads,
+            rules: OfThePath::default(),
+            seen,
+            looked: AtomicU64::new(nanoseconds(looked)),
+        }
     }
 
     /// Whether compressed forms of it are looked for, unless a rule makes something else of it.
@@ -85,6 +97,10 @@ impl Kept {
 
     pub(in super::super) fn coding(&self, form: usize) -> Option<Coding> {
         self.forms.as_ref()?.get(form).map(|(coding, _)| *coding)
+    }
+
+    pub const fn rules(&self) -> &OfThePath {
+        &self.rules
     }
 
     pub(super) const fn seen(&self) -> &Seen {
