@@ -87,7 +87,7 @@ pub fn at_once(
     head: request::Parts,
     text: &mut HeadText,
 ) -> Option<Reply<Body>> {
-    // What a script is making is waited for.
+    // What a script is making is waited for; asked for again once a file is found.
     if !is_retrieval(&head.method) || site.flights.are_any() {
         return None;
     }
@@ -101,6 +101,8 @@ pub fn at_once(
     let second = began.time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let mut choice = None;
     let (outcome, counted) = match route {
+        // A script that has begun meanwhile may be writing this very file.
+        Ok(Route::File(_)) if site.flights.are_any() => return None,
         Ok(Route::File(file)) => {
             let hit = file.is_kept().then_some(Outcome::Hit);
             if site.config.compress.is_off() {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
-use common::http::direct::WriteTo;
+use common::http::direct::{Counted, WriteTo};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::Record;
@@ -19,6 +19,8 @@ pub struct Body {
     source: Source,
     sent: u64,
     ended: bool,
+    /// Not all of it went out.
+    cut_off: bool,
     counters: Option<Arc<Sent>>,
     record: Option<Record>,
 }
@@ -107,7 +109,7 @@ impl Body {
     }
 
     const fn from_source(source: Source) -> Self {
-        Self { source, sent: 0, ended: false, counters: None, record: None }
+        Self { source, sent: 0, ended: false, cut_off: false, counters: None, record: None }
     }
 
     fn into_source(mut self) -> Source {
@@ -121,6 +123,13 @@ impl Body {
 }
 
 /// From memory, or as it comes.
+impl Counted for Body {
+    fn unsent(&mut self, bytes: u64) {
+        self.sent = self.sent.saturating_sub(bytes);
+        self.cut_off = true;
+    }
+}
+
 impl<S> WriteTo<S> for Body {}
 
 impl http_body::Body for Body {
@@ -275,7 +284,7 @@ impl Drop for Body {
             counters.over(self.sent);
         }
         // hyper asks a body whose length it knows no further than to its last byte.
-        let complete = self.ended || self.is_end_stream();
+        let complete = !self.cut_off && (self.ended || self.is_end_stream());
         if let Some(record) = &mut self.record {
             record.over(self.sent, complete);
         }

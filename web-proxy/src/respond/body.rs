@@ -3,7 +3,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use common::http::direct::WriteTo;
+use common::http::direct::{Counted, WriteTo};
 use common::net::{Stream, WriteDeadline};
 use http_body::{Frame, SizeHint};
 
@@ -19,6 +19,8 @@ pub struct Body {
     source: Source,
     ended: bool,
     failed: bool,
+    /// Not all of it went out.
+    cut_off: bool,
     /// Written when this body is over or given up.
     record: Option<Box<Record>>,
 }
@@ -68,7 +70,7 @@ impl Body {
     }
 
     const fn from_source(source: Source) -> Self {
-        Self { source, ended: false, failed: false, record: None }
+        Self { source, ended: false, failed: false, cut_off: false, record: None }
     }
 
     /// Reads the first piece of a file ahead: what fails until then can still be answered properly.
@@ -187,6 +189,15 @@ impl http_body::Body for Body {
     }
 }
 
+impl Counted for Body {
+    fn unsent(&mut self, bytes: u64) {
+        self.cut_off = true;
+        if let Some(record) = &mut self.record {
+            record.unsent(bytes);
+        }
+    }
+}
+
 /// Large files, which the kernel sends.
 impl WriteTo<WriteDeadline<Stream>> for Body {
     fn writes_itself(&self) -> bool {
@@ -223,7 +234,7 @@ impl WriteTo<WriteDeadline<Stream>> for Body {
 impl Drop for Body {
     fn drop(&mut self) {
         // hyper asks a body whose length it knows no further than to its last byte.
-        let ended = self.ended || http_body::Body::is_end_stream(self);
+        let ended = !self.cut_off && (self.ended || http_body::Body::is_end_stream(self));
         if let Some(record) = &mut self.record {
             record.over(ended && !self.failed);
         }

@@ -149,6 +149,11 @@ impl Record {
         self.bytes += bytes as u64;
     }
 
+    /// So many bytes that were counted did not go out.
+    pub(super) const fn unsent(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
     pub(super) fn broken(&self, error: &BodyError) {
         self.metrics.broken.inc();
         // Why an application's response is not complete, its exchange has said.

@@ -44,6 +44,8 @@ pub struct FileBody<C = Readable> {
     deadline: Option<Pin<Box<Sleep>>>,
     /// Bytes that the kernel has sent since somebody else had a turn.
     turn: u64,
+    /// The kernel cannot send it: it is read.
+    is_read: bool,
 }
 
 #[derive(Debug)]
@@ -154,6 +156,7 @@ impl<C: Content> FileBody<C> {
             pieces: Pieces::new(),
             deadline: None,
             turn: 0,
+            is_read: false,
         }
     }
 

@@ -5,28 +5,30 @@ use std::task::{Context, Poll, Waker, ready};
 
 use http::request;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::send::{self, Sending};
-use super::{HeadText, Reply, Rest, WriteTo, head};
+use super::{Counted, HeadText, Reply, Rest, WriteTo, head};
 use crate::http::strict::{Limits, Patience};
 use crate::shutdown::Shutdown;
 
 /// A client's connection, until it is over or somebody else's.
 #[derive(Debug)]
-pub(super) struct Connection<S, A, B> {
+pub(super) struct Connection<S, A, B: Counted> {
     stream: Option<S>,
     exchange: Exchange<A, B>,
 }
 
 /// One request after the other.
 #[derive(Debug)]
-struct Exchange<A, B> {
+struct Exchange<A, B: Counted> {
     limits: Limits,
     answer: A,
-    /// Read with a request that is answered, and not looked at.
+    /// Read with a request that is answered, and from where on it was not looked at.
     behind: Vec<u8>,
+    at: usize,
     sending: Option<Box<Sending<B>>>,
     idle: Idle,
     shutdown: Shutdown,
@@ -59,7 +61,8 @@ thread_local! {
 
 /// What becomes of bytes that were read.
 enum Step {
-    Answered,
+    /// So many of them.
+    Answered(usize),
     HandOver,
 }
 
@@ -72,8 +75,16 @@ where
     pub(super) fn new(stream: S, limits: Limits, patience: Patience, shutdown: &Shutdown, answer: A) -> Self {
         let idle = Idle { patience, timer: None, drain: None, deadline: None, has_begun: false, waker: None };
         let shutdown = shutdown.clone();
-        let exchange =
-            Exchange { limits, answer, behind: Vec::new(), sending: None, idle, shutdown, is_closing: false };
+        let exchange = Exchange {
+            limits,
+            answer,
+            behind: Vec::new(),
+            at: 0,
+            sending: None,
+            idle,
+            shutdown,
+            is_closing: false,
+        };
         Self { stream: Some(stream), exchange }
     }
 }
@@ -81,8 +92,9 @@ where
 impl<A, B> Exchange<A, B>
 where
     A: FnMut(request::Parts, &mut HeadText) -> Option<Reply<B>>,
+    B: Counted,
 {
-    /// Answers the request that `bytes` begin with. What is behind it is kept.
+    /// Answers the request that `bytes` begin with.
     fn step<S>(&mut self, cx: &mut Context<'_>, stream: &mut S, bytes: &[u8]) -> io::Result<Step>
     where
         S: AsyncWrite + Unpin,
@@ -97,10 +109,9 @@ where
             text.clear();
             let method = head.method.clone();
             let Some(reply) = (self.answer)(head, text) else { return Ok(Step::HandOver) };
-            self.behind = bytes.get(length..).unwrap_or_default().to_vec();
             self.idle.over();
             self.sending = send::begin(cx, stream, &method, reply, text)?;
-            Ok(Step::Answered)
+            Ok(Step::Answered(length))
         })
     }
 
@@ -121,11 +132,15 @@ where
                 continue;
             }
             if !self.behind.is_empty() {
-                let bytes = std::mem::take(&mut self.behind);
-                match self.step(cx, stream, &bytes)? {
-                    Step::Answered => continue,
-                    Step::HandOver => return Poll::Ready(Ok(Some(bytes))),
+                let mut behind = std::mem::take(&mut self.behind);
+                match self.step(cx, stream, behind.get(self.at..).unwrap_or_default())? {
+                    Step::Answered(length) => self.at += length,
+                    Step::HandOver => return Poll::Ready(Ok(Some(behind.split_off(self.at)))),
                 }
+                if self.at < behind.len() {
+                    self.behind = behind;
+                }
+                continue;
             }
             let read = READ.with_borrow_mut(|buffer| {
                 let mut buffer = ReadBuf::new(buffer);
@@ -136,7 +151,11 @@ where
                     return Poll::Ready(Ok(None));
                 }
                 Poll::Ready(Ok(match self.step(cx, stream, bytes)? {
-                    Step::Answered => None,
+                    Step::Answered(length) => {
+                        self.behind = bytes.get(length..).unwrap_or_default().to_vec();
+                        self.at = 0;
+                        None
+                    }
                     Step::HandOver => Some(bytes.to_vec()),
                 }))
             });
@@ -191,8 +210,8 @@ impl Idle {
             timer.as_mut().reset(deadline);
             self.waker = None;
         }
-        let is_known = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-        if is_known && !timer.is_elapsed() && shutdown.is_ready() {
+        self.waker.take_if(|waker| !waker.will_wake(cx.waker()));
+        if self.waker.is_some() && !timer.is_elapsed() && shutdown.is_ready() {
             return Poll::Pending;
         }
         while timer.as_mut().poll(cx).is_ready() {
@@ -200,12 +219,14 @@ impl Idle {
                 return Poll::Ready(());
             }
             timer.as_mut().reset(deadline);
+            self.waker = None;
         }
         let drain = self.drain.get_or_insert_with(|| Box::pin(shutdown.draining_owned()));
         if drain.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        if !is_known {
+        // A timer that is asked without budget has not heard of us, and has this asked again.
+        if self.waker.is_none() && has_budget_remaining() {
             self.waker = Some(cx.waker().clone());
         }
         Poll::Pending

@@ -42,8 +42,14 @@ pub enum Reply<B> {
     Response(Response<B>),
 }
 
+/// A body that knows how much of it was sent.
+pub trait Counted: http_body::Body<Data = Bytes> {
+    /// So many of the bytes that it gave will not be sent: the client has gone. Comes last.
+    fn unsent(&mut self, bytes: u64);
+}
+
 /// A body that may know a better way onto a stream than frames.
-pub trait WriteTo<S>: http_body::Body<Data = Bytes> {
+pub trait WriteTo<S>: Counted {
     /// Whether it wants to write what comes next itself.
     fn writes_itself(&self) -> bool {
         false

@@ -4,14 +4,13 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use http::Method;
-use http_body::Body;
 use tokio::io::AsyncWrite;
 
-use super::{HeadText, Reply, WriteTo};
+use super::{Counted, HeadText, Reply, WriteTo};
 
 /// A response on its way to the client.
 #[derive(Debug)]
-pub(super) struct Sending<B> {
+pub(super) struct Sending<B: Counted> {
     /// What is left of its head, and of its body's first bytes with it.
     head: Bytes,
     frames: Frames<B>,
@@ -21,8 +20,10 @@ pub(super) struct Sending<B> {
 
 /// What is left of a body.
 #[derive(Debug)]
-struct Frames<B> {
+struct Frames<B: Counted> {
     body: B,
+    /// Bytes of the body that are sent with the head and are not written.
+    with_head: usize,
     /// Taken from the body and not written.
     waiting: [Bytes; AT_ONCE],
     /// What the body still has to say.
@@ -63,19 +64,19 @@ where
         0
     } else if is_head {
         // What a GET would get, where the fields do not say it (RFC 9110, section 9.3.2).
-        if let Some(length @ 1..) = body.size_hint().exact() {
-            head.length(length);
+        if let (Some(length @ 1..), false) = (body.size_hint().exact(), head.says_length()) {
+            head.length(length)?;
         }
         0
     } else {
         let exact = body.size_hint().exact();
         let length =
             exact.ok_or_else(|| io::Error::other("an answer that is there at once must have a length"))?;
-        head.length(length);
+        head.length(length)?;
         length
     };
     head.finish();
-    let mut frames = Frames { body, waiting: [const { Bytes::new() }; AT_ONCE], left };
+    let mut frames = Frames { body, with_head: 0, waiting: [const { Bytes::new() }; AT_ONCE], left };
     if !frames.body.writes_itself() {
         frames.gather(cx)?;
     }
@@ -85,6 +86,7 @@ where
         && first.len() <= COPIED
     {
         head.extend_from_slice(first);
+        frames.with_head = first.len();
         first.clear();
     }
     let written = if frames.is_taken() {
@@ -98,6 +100,7 @@ where
         Poll::Pending => 0,
     };
     let of_head = written.min(head.len());
+    frames.with_head = frames.with_head.min(head.len() - of_head);
     frames.advance(written - of_head);
     if of_head == head.len() && frames.is_over() && !closes {
         // TLS has what it was given, and may not have written it.
@@ -109,7 +112,7 @@ where
     Ok(Some(Box::new(Sending { head, frames, closes })))
 }
 
-impl<B> Sending<B> {
+impl<B: Counted> Sending<B> {
     /// Writes the rest.
     pub(super) fn poll<S>(&mut self, cx: &mut Context<'_>, stream: &mut S) -> Poll<io::Result<()>>
     where
@@ -145,12 +148,22 @@ impl<B> Sending<B> {
             }
             let of_head = written.min(self.head.len());
             self.head.advance(of_head);
+            self.frames.with_head = self.frames.with_head.min(self.head.len());
             self.frames.advance(written - of_head);
         }
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Frames<B> {
+impl<B: Counted> Drop for Frames<B> {
+    fn drop(&mut self) {
+        let unsent = self.with_head + self.waiting.iter().map(Bytes::len).sum::<usize>();
+        if unsent > 0 {
+            self.body.unsent(unsent as u64);
+        }
+    }
+}
+
+impl<B: Counted + Unpin> Frames<B> {
     /// Takes what the body has, when nothing is left of what it had.
     fn gather(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if !self.is_taken() {

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -13,12 +14,17 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{HeadText, Reply, Rest, WriteTo, serve};
+use super::{Counted, HeadText, Reply, Rest, WriteTo, serve};
 use crate::http::strict::{Limits, Patience};
 use crate::shutdown::Shutdown;
 
 const LIMITS: Limits = Limits { bytes: 2000, target: 1000, fields: 20 };
 const PATIENCE: Patience = Patience { head: Duration::from_secs(10), idle: Duration::from_secs(30) };
+
+thread_local! {
+    /// Bytes that bodies of this thread were told did not go out.
+    static UNSENT: Cell<u64> = const { Cell::new(0) };
+}
 
 /// Frames of a body of `length` bytes; every second time it is asked it has none yet.
 #[derive(Debug, Clone)]
@@ -53,6 +59,12 @@ impl http_body::Body for Pieces {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.length)
+    }
+}
+
+impl Counted for Pieces {
+    fn unsent(&mut self, bytes: u64) {
+        UNSENT.with(|unsent| unsent.set(unsent.get() + bytes));
     }
 }
 
@@ -221,6 +233,60 @@ async fn what_is_not_simple_is_handed_over_as_it_came() {
         let behind = format!("GET /written HTTP/1.1\r\nHost: a\r\n\r\n{case}");
         assert_eq!(Served::rest_of(behind.as_bytes()).await.as_deref(), Some(case.as_bytes()), "{case:?}");
     }
+}
+
+/// tokio gives a task a budget: a timer that is asked when it is used up has not heard of who asks.
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_ends_however_much_it_asked_before() {
+    for requests in 0..150 {
+        let (mut client, ours) = tokio::io::duplex(1 << 16);
+        client.write_all(&b"GET /written HTTP/1.1\r\nHost: a\r\n\r\n".repeat(requests)).await.unwrap();
+        let end = tokio::spawn(async move {
+            serve(ours, LIMITS, PATIENCE, &Shutdown::new(Duration::ZERO), answer).await.is_none()
+        });
+        let ended = tokio::time::timeout(Duration::from_secs(40), end).await;
+        assert!(ended.unwrap_or_else(|_| panic!("open after {requests}")).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_told_what_did_not_go_out() {
+    for (target, room, read, expected) in [("/large", 3000, 3000, 397_000), ("/known", 40, 5, 6)] {
+        UNSENT.with(|unsent| unsent.set(0));
+        let mut served = Served::new(room);
+        let head = {
+            let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            let (mut reader, mut writer) = tokio::io::split(served.client);
+            let send = async { writer.write_all(request.as_bytes()).await.unwrap() };
+            let mut some = vec![0; read];
+            let ((), read) = tokio::join!(send, reader.read_exact(&mut some));
+            read.unwrap();
+            served.client = reader.unsplit(writer);
+            some.windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |at| at + 4)
+        };
+        drop(served.client);
+        assert!(served.end.await.unwrap().is_none());
+        let unsent = UNSENT.with(Cell::get);
+        // What the pipe had taken counts as sent; a frame that was never asked for does not count at all.
+        assert!(unsent > 0 && unsent <= expected, "{target}: {unsent} beside a head of {head}");
+    }
+}
+
+#[tokio::test]
+async fn a_length_that_is_not_the_bodys_is_never_sent() {
+    let (client, ours) = tokio::io::duplex(1 << 16);
+    let (mut reader, mut writer) = tokio::io::split(client);
+    let shutdown = Shutdown::new(Duration::ZERO);
+    let lies = |_: request::Parts, text: &mut HeadText| {
+        text.status(StatusCode::OK);
+        text.number("content-length", 3);
+        Some(Reply::Written(Pieces::new(["four"])))
+    };
+    writer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    assert!(serve(ours, LIMITS, PATIENCE, &shutdown, lies).await.is_none());
+    let mut all = Vec::new();
+    reader.read_to_end(&mut all).await.unwrap();
+    assert!(all.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::io;
 use std::time::SystemTime;
 
 use http::StatusCode;
@@ -10,7 +11,7 @@ pub struct HeadText {
     bytes: Vec<u8>,
     status: StatusCode,
     has_date: bool,
-    has_length: bool,
+    length: Option<u64>,
     closes: bool,
 }
 
@@ -21,13 +22,13 @@ thread_local! {
 
 impl HeadText {
     pub(super) const fn new() -> Self {
-        Self { bytes: Vec::new(), status: StatusCode::OK, has_date: false, has_length: false, closes: false }
+        Self { bytes: Vec::new(), status: StatusCode::OK, has_date: false, length: None, closes: false }
     }
 
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.status = StatusCode::OK;
-        (self.has_date, self.has_length, self.closes) = (false, false, false);
+        (self.has_date, self.length, self.closes) = (false, None, false);
     }
 
     /// A whole head, to be [copied](Self::copy) for one response after the other, but for the body's length and the date.
@@ -42,7 +43,7 @@ impl HeadText {
         self.bytes.clear();
         self.bytes.extend_from_slice(&other.bytes);
         self.status = other.status;
-        (self.has_date, self.has_length, self.closes) = (other.has_date, other.has_length, other.closes);
+        (self.has_date, self.length, self.closes) = (other.has_date, other.length, other.closes);
     }
 
     /// Comes first.
@@ -64,7 +65,11 @@ impl HeadText {
         let (name, value) = (name.as_ref(), value.as_ref());
         match name {
             b"date" => self.has_date = true,
-            b"content-length" => self.has_length = true,
+            // One that is no number is none's length.
+            b"content-length" => {
+                let number = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
+                self.length = Some(number.unwrap_or(u64::MAX));
+            }
             b"connection" => self.closes |= value.eq_ignore_ascii_case(b"close"),
             _ => {}
         }
@@ -84,19 +89,29 @@ impl HeadText {
     pub(super) fn response(&mut self, status: StatusCode, headers: &HeaderMap, is_head: bool) {
         self.status(status);
         for (name, value) in headers {
-            let of_the_body =
-                *name == TRANSFER_ENCODING || *name == CONTENT_LENGTH && !is_head && !self.is_bodiless();
+            let of_the_body = *name == TRANSFER_ENCODING
+                || *name == CONTENT_LENGTH && !(is_head || self.status == StatusCode::NOT_MODIFIED);
             if !of_the_body {
                 self.field(name, value);
             }
         }
     }
 
-    /// Adds the length of the body, if there is none yet and there may be one.
-    pub(super) fn length(&mut self, length: u64) {
-        if !self.has_length && !self.is_bodiless() {
-            self.number(CONTENT_LENGTH, length);
+    pub(super) const fn says_length(&self) -> bool {
+        self.length.is_some()
+    }
+
+    /// Adds the length of the body, if there is none yet. An error where another one was said: what follows would be taken for a
+    /// part of it, or it for what follows.
+    pub(super) fn length(&mut self, length: u64) -> io::Result<()> {
+        match self.length {
+            None => self.number(CONTENT_LENGTH, length),
+            Some(said) if said == length => {}
+            Some(said) => {
+                return Err(io::Error::other(format!("a body of {length} bytes was announced with {said}")));
+            }
         }
+        Ok(())
     }
 
     /// The status says that there is no body (RFC 9110, section 6.4.1).

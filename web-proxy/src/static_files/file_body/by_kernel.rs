@@ -40,6 +40,7 @@ impl FileBody<Readable> {
     /// Whether the rest is worth it.
     pub fn is_for_the_kernel(&self) -> bool {
         self.left > WORTH_IT
+            && !self.is_read
             && self.primed.is_none()
             && matches!(self.reading, Reading::Idle(Readable::File(_)))
     }
@@ -66,6 +67,10 @@ impl FileBody<Readable> {
         let sent = match ready!(stream.poll_send_file(cx, &stored.file, self.offset, most)) {
             Ok(sent) => sent,
             Err(error) if is_of_the_file(&error) => return self.fail(error.into()),
+            Err(error) if is_unable(&error) => {
+                self.is_read = true;
+                return Poll::Ready(None);
+            }
             Err(error) => return Poll::Ready(Some(Err(SendError::Client(error)))),
         };
         match stored.version(Wait::Never) {
@@ -95,7 +100,14 @@ fn is_in_memory(stored: &Stored, offset: u64, length: usize) -> bool {
 /// What reading from a disk or a file server may end in, and sending may not.
 fn is_of_the_file(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    matches!(Errno::from_io_error(error), Some(Errno::IO | Errno::STALE | Errno::INVAL | Errno::OVERFLOW))
+    matches!(Errno::from_io_error(error), Some(Errno::IO | Errno::STALE))
+}
+
+/// A file system that does not know how, or a sandbox that does not let the kernel.
+fn is_unable(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let unable = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM, Errno::OVERFLOW];
+    Errno::from_io_error(error).is_some_and(|error| unable.contains(&error))
 }
 
 #[cfg(test)]
