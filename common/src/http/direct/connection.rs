@@ -162,6 +162,8 @@ where
             match read {
                 Poll::Ready(Ok(None)) => {}
                 Poll::Ready(read) => return Poll::Ready(read),
+                // Nobody has looked whether something has come: it is this task's turn again soon.
+                Poll::Pending if !has_budget_remaining() => return Poll::Pending,
                 Poll::Pending => {
                     ready!(self.idle.poll(cx, &self.shutdown));
                     self.is_closing = true;
