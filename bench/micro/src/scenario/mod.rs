@@ -3,7 +3,7 @@
 //! 1. The services and what is behind them are started on free ports, with the configuration that they have by
 //!    default but for addresses and the access log's destination.
 //! 2. Each request is asked until its answer is what it shall be from then on: stored, compressed.
-//! 3. Then the requests are asked in turn, over one connection, and every answer is the same as the one before.
+//! 3. Then the requests are asked in turn, over one further connection, and every answer is the same as the one before.
 //!
 //! All is on one thread, so that the order in which tasks run does not depend on the machine.
 
@@ -97,6 +97,8 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
+        // From its first request on that takes more, a connection is hyper's: the replay's has no such request behind it.
+        client = Client::connect(address).await?;
         let warm = WARM_ROUNDS * exchanges.len();
         let before = behind.as_ref().map(|count| count());
         for (exchange, body) in exchanges.iter().zip(&bodies).cycle().take(warm + requests) {

@@ -73,7 +73,9 @@ async fn bind(fastcgi: &str) -> anyhow::Result<(web_proxy::Service, TempDir)> {
     File::options().write(true).open(folder.path().join(LOGO))?.set_modified(then)?;
 
     let docroot = format!("--docroot={}", folder.path().display());
-    let flags = ["--listen=127.0.0.1:0", "--access-log=/dev/null", &docroot, "--fastcgi", fastcgi];
+    // A second is long for who runs and short under valgrind: how often files are looked at anew would be chance.
+    let valid = "--file-cache-valid=1h";
+    let flags = ["--listen=127.0.0.1:0", "--access-log=/dev/null", valid, &docroot, "--fastcgi", fastcgi];
     let config = web_proxy::Config::from_flags(flags)?;
     let shutdown = Shutdown::new(Duration::from_secs(1));
     Ok((web_proxy::bind(config, &mut Registry::default(), &shutdown).await?, folder))
