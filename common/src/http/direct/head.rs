@@ -3,7 +3,7 @@ use http::header::{CONNECTION, EXPECT, HeaderMap, HeaderName, HeaderValue, UPGRA
 use http::{Method, Request, Uri, Version, request};
 use memchr::memchr;
 
-use crate::http::strict::head::{Kind, Scanner};
+use crate::http::strict::head::{Kind, Scanner, trim};
 use crate::http::strict::{Framing, Limits};
 
 /// The request at the beginning of `bytes`, and its length, if it is of those.
@@ -39,14 +39,11 @@ fn fields(block: &Bytes, mut at: usize, count: usize) -> Option<HeaderMap> {
         }
         let colon = memchr(b':', line)?;
         let name = HeaderName::from_bytes(line.get(..colon)?).ok()?;
-        let value = line.get(colon + 1..)?;
-        let start = value.iter().position(|byte| !is_blank(*byte)).unwrap_or(value.len());
-        let end = value.iter().rposition(|byte| !is_blank(*byte)).map_or(start, |last| last + 1);
-        let from = at + colon + 1;
-        if is_about_the_connection(&name, value.get(start..end)?) {
+        let value = trim(line.get(colon + 1..)?);
+        if is_about_the_connection(&name, value) {
             return None;
         }
-        let value = HeaderValue::from_maybe_shared(block.slice(from + start..from + end)).ok()?;
+        let value = HeaderValue::from_maybe_shared(block.slice_ref(value)).ok()?;
         headers.append(name, value);
         at += line.len() + 2;
     }
@@ -55,8 +52,4 @@ fn fields(block: &Bytes, mut at: usize, count: usize) -> Option<HeaderMap> {
 /// A client of HTTP/1.1 that wants to keep its connection need not say so, and says so.
 fn is_about_the_connection(name: &HeaderName, value: &[u8]) -> bool {
     *name == CONNECTION && !value.eq_ignore_ascii_case(b"keep-alive") || *name == UPGRADE || *name == EXPECT
-}
-
-const fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
 }

@@ -265,7 +265,7 @@ fn split_at_byte(bytes: &[u8], at: Option<usize>) -> Option<(&[u8], &[u8])> {
 }
 
 /// Optional whitespace: spaces and tabs, nothing else (RFC 9110, section 5.6.3).
-fn trim(mut bytes: &[u8]) -> &[u8] {
+pub(in crate::http) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
     }
